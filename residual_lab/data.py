@@ -1,0 +1,91 @@
+"""Small real tasks as tensors. Nothing is downloaded at run time.
+
+`load_digits` comes with scikit-learn; `load_fashion` is a subset of Fashion-MNIST that lies in ``assets/data``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from residual_lab.paths import ASSETS
+
+FASHION_FILE = "fashion_mnist_10k.npz"
+FASHION_SHA256 = "a72fa80ba9a516f5e9d6e1a6abfe8c655e153d50a0952b68722015fa701aa57d"
+FASHION_LABELS = ("티셔츠", "바지", "풀오버", "원피스", "코트", "샌들", "셔츠", "운동화", "가방", "앵클부츠")
+
+
+class DataError(RuntimeError):
+    """A data file is missing or damaged; the message says in Korean what to do."""
+
+
+class Task(NamedTuple):
+    """A classification task.
+
+    Attributes:
+        x_train, x_test: float32 of shape (N, 1, H, W), standardised with the training images' mean and deviation.
+        y_train, y_test: int64 of shape (N,).
+    """
+
+    x_train: torch.Tensor
+    y_train: torch.Tensor
+    x_test: torch.Tensor
+    y_test: torch.Tensor
+
+
+def _task(images: np.ndarray, labels: np.ndarray, train: int) -> Task:
+    x = torch.as_tensor(images, dtype=torch.float32).unsqueeze(1)
+    y = torch.as_tensor(labels, dtype=torch.int64)
+    mean, deviation = x[:train].mean(), x[:train].std()
+    x = (x - mean) / deviation
+    return Task(x[:train], y[:train], x[train:], y[train:])
+
+
+@cache
+def load_digits() -> Task:
+    """Handwritten digits, 8×8, ten classes: 1,437 for training and 360 for testing (UCI, via scikit-learn).
+
+    The split is fixed (a permutation with seed 0), so that only initialisation and batch order differ between seeds.
+    """
+    from sklearn.datasets import load_digits as digits
+
+    bunch = digits()
+    order = np.random.default_rng(0).permutation(len(bunch.target))
+    return _task(bunch.images[order] / 16.0, bunch.target[order], train=1437)
+
+
+@cache
+def load_fashion(*, train: int = 8000, pool: int = 1) -> Task:
+    """Fashion-MNIST (Xiao et al. 2017, arXiv:1708.07747), 1,000 images of each of ten classes, 28×28.
+
+    Args:
+        train: how many of the 10,000 images are for training; the rest is for testing.
+        pool: average over pool×pool pixels first (``pool=4`` gives 7×7 images).
+    Raises:
+        DataError: the file is missing, truncated or not the one that the course ships.
+    """
+    images, labels = _read_fashion(ASSETS / "data" / FASHION_FILE)
+    task = _task(images.astype(np.float32) / 255.0, labels, train=train)
+    if pool == 1:
+        return task
+    return task._replace(x_train=F.avg_pool2d(task.x_train, pool), x_test=F.avg_pool2d(task.x_test, pool))
+
+
+def _read_fashion(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    repair = "저장소를 다시 받거나 `git checkout -- assets/data`로 되돌려 주세요."
+    if not path.is_file():
+        raise DataError(f"데이터 파일이 없습니다: assets/data/{path.name}. {repair}")
+    if hashlib.sha256(path.read_bytes()).hexdigest() != FASHION_SHA256:
+        raise DataError(f"데이터 파일이 손상되었거나 다른 파일입니다: assets/data/{path.name}. {repair}")
+    try:
+        with np.load(path) as archive:
+            return archive["images"], archive["labels"]
+    except (zipfile.BadZipFile, KeyError, ValueError) as problem:
+        raise DataError(f"데이터 파일을 읽을 수 없습니다: assets/data/{path.name} ({problem}). {repair}") from problem

@@ -1,0 +1,74 @@
+"""The training loop of the whole course: a generator that can be stopped between any two steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Step(NamedTuple):
+    """One step of a stack: ``losses`` are the K mini-batch losses (before the update)."""
+
+    step: int
+    losses: Tensor
+
+
+def fit(
+    model: nn.Module,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    steps: int,
+    lr: float | Tensor,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+) -> Iterator[Step]:
+    """Train a stack of K networks by SGD with momentum and a cosine schedule to zero.
+
+    Args:
+        model: maps (K, B, …) to logits (K, B, classes).
+        batches: inputs (K, B, …) and labels (K, B).
+        lr: one rate for all, or a tensor (K,) with a rate for each network. Rates of their own are factors on the
+            losses, which for SGD without weight decay is the same thing.
+    """
+    factors = lr if isinstance(lr, Tensor) else None
+    if factors is not None and weight_decay:
+        raise ValueError("네트워크마다 다른 학습률은 가중치 감쇠와 함께 쓸 수 없습니다.")
+    peak = 1.0 if factors is not None else lr
+    optimizer = torch.optim.SGD(model.parameters(), lr=peak, momentum=momentum, weight_decay=weight_decay, fused=True)
+    model.train()
+    for step, (x, y) in enumerate(batches, start=1):
+        optimizer.param_groups[0]["lr"] = peak * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps))
+        optimizer.zero_grad(set_to_none=True)
+        losses = cross_entropy(model(x), y)
+        (losses if factors is None else losses * factors).sum().backward()
+        optimizer.step()
+        yield Step(step, losses.detach())
+
+
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean cross-entropy of each network: (K, B, classes) and (K, B) → (K,)."""
+    return F.cross_entropy(logits.transpose(1, 2), y, reduction="none").mean(1)
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, x: Tensor, y: Tensor, *, networks: int, batch: int = 512) -> tuple[Tensor, Tensor]:
+    """Loss and error of every network of a stack on one data set, in evaluation mode.
+
+    Returns:
+        Cross-entropy (K,) and error in percent (K,).
+    """
+    was_training = model.training
+    model.eval()
+    loss, wrong = torch.zeros(networks), torch.zeros(networks)
+    for xs, ys in zip(x.split(batch), y.split(batch)):
+        logits = model(xs.expand(networks, *xs.shape))
+        labels = ys.expand(networks, -1)
+        loss += cross_entropy(logits, labels) * len(ys)
+        wrong += (logits.argmax(-1) != labels).sum(1)
+    model.train(was_training)
+    return loss / len(x), 100 * wrong / len(x)

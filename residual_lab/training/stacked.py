@@ -1,0 +1,208 @@
+"""Many networks of one shape trained at once: K = conditions × seeds.
+
+Error bars cost little when the networks of several seeds and conditions are one module: stacked weights and
+`baddbmm` for MLPs, grouped convolution for ConvNets. What tells a plain network from a residual one is a 0/1 factor on
+its shortcut. The numbers are those of training one network at a time (``tests/test_training.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What distinguishes the networks of one stack.
+
+    Attributes:
+        skip: True for residual blocks, False for plain ones.
+        init: "he" (He et al. 2015, arXiv:1502.01852), "orthogonal" (times √2 before ReLU; MLPs only), or "zero":
+            He with the last layer of every residual branch at zero.
+    """
+
+    skip: bool
+    init: str = "he"
+
+
+def _members(conditions: Sequence[Condition], seeds: Sequence[int]) -> list[tuple[Condition, int]]:
+    """The networks of a stack in order: all seeds of the first condition, then of the second, …"""
+    return [(condition, seed) for condition in conditions for seed in seeds]
+
+
+class StackedMLP(nn.Module):
+    """K ReLU MLPs: an input layer, ``depth / 2`` blocks of two layers, an output layer.
+
+    A block is He et al. 2015 (arXiv:1512.03385), Eq. (1), with the ReLU after the addition:
+    ``h ← relu(W2 relu(W1 h + b1) + b2 + skip · h)``; skip is 0 in a plain network.
+
+    Args:
+        conditions, seeds: the stack holds every condition with every seed.
+        depth: number of layers inside blocks; even.
+        sizes: (inputs, width, classes).
+    """
+
+    def __init__(self, conditions: Sequence[Condition], seeds: Sequence[int], *, depth: int, sizes: tuple[int, int, int]):
+        super().__init__()
+        if depth % 2:
+            raise ValueError(f"블록 하나가 두 층이므로 깊이는 짝수여야 합니다: {depth}")
+        self.members = _members(conditions, seeds)
+        inputs, width, classes = sizes
+        shapes = [(inputs, width)] + [(width, width)] * depth + [(width, classes)]
+        drawn = [_mlp_weights(shapes, condition, seed) for condition, seed in self.members]
+        self.weights = nn.ParameterList(torch.stack(layer) for layer in zip(*drawn))
+        self.biases = nn.ParameterList(torch.zeros(len(self.members), 1, fan_out) for _, fan_out in shapes)
+        skips = torch.tensor([float(condition.skip) for condition, _ in self.members])
+        self.register_buffer("skip", skips.view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(K, B, inputs) → logits (K, B, classes)."""
+        h = self._layer(0, x).relu()
+        for first in range(1, len(self.weights) - 1, 2):
+            h = self.block(h, first)
+        return self._layer(-1, h)
+
+    def block(self, h: Tensor, first: int) -> Tensor:
+        """The block whose first layer has index ``first``: (K, B, width) → the same shape."""
+        branch = self._layer(first + 1, self._layer(first, h).relu())
+        return torch.addcmul(branch, h, self.skip).relu()
+
+    def _layer(self, index: int, h: Tensor) -> Tensor:
+        return torch.baddbmm(self.biases[index], h, self.weights[index])
+
+    def with_identity_layers(self, extra: int) -> StackedMLP:
+        """A plain stack that is ``extra`` layers deeper and computes the same function, to the bit.
+
+        The new layers stand before the output layer, where h ≥ 0, so that relu(I h) = h (He 2015, §1).
+        """
+        width, classes = self.weights[-1].shape[1:]
+        sizes = (self.weights[0].shape[1], width, classes)
+        conditions, seeds = self.members[0][:1], [seed for _, seed in self.members]
+        deeper = StackedMLP(conditions, seeds, depth=len(self.weights) - 2 + extra, sizes=sizes)
+        identity = torch.eye(width).expand(len(seeds), width, width)
+        weights = [*self.weights[:-1], *[identity] * extra, self.weights[-1]]
+        biases = [*self.biases[:-1], *[torch.zeros(len(seeds), 1, width)] * extra, self.biases[-1]]
+        with torch.no_grad():
+            for new, old in zip([*deeper.weights, *deeper.biases], [*weights, *biases]):
+                new.copy_(old)
+        return deeper
+
+    def layer_gradients(self) -> Tensor:
+        """Root mean square of each layer's weight gradient, shape (K, layers)."""
+        return torch.stack([w.grad.square().mean((1, 2)).sqrt() for w in self.weights], dim=1)
+
+
+def _mlp_weights(shapes: Sequence[tuple[int, int]], condition: Condition, seed: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    weights = []
+    for index, (fan_in, fan_out) in enumerate(shapes):
+        weight = torch.empty(fan_in, fan_out)
+        if condition.init == "orthogonal":
+            nn.init.orthogonal_(weight, gain=2**0.5, generator=generator)
+        else:
+            weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
+        last_of_branch = index > 0 and index % 2 == 0
+        if condition.init == "zero" and condition.skip and last_of_branch:
+            weight.zero_()
+        weights.append(weight)
+    return weights
+
+
+class StackedConvNet(nn.Module):
+    """K ConvNets of He et al. 2015 (arXiv:1512.03385), §4.2: 6n + 2 layers, three stages, BN, shortcut option A.
+
+    Channels of all networks lie side by side, network by network; every convolution has K groups.
+
+    Args:
+        conditions, seeds: the stack holds every condition with every seed.
+        n: blocks a stage; the depth is 6n + 2.
+        width: channels of the first stage; the next stages have twice and four times as many.
+    """
+
+    def __init__(self, conditions: Sequence[Condition], seeds: Sequence[int], *, n: int, width: int, classes: int = 10):
+        super().__init__()
+        self.members = _members(conditions, seeds)
+        self.n, self.width, self.classes = n, width, classes
+        k = len(self.members)
+        self.generators = [torch.Generator().manual_seed(seed) for _, seed in self.members]
+        skips = torch.tensor([float(condition.skip) for condition, _ in self.members])
+        self.register_buffer("skip", skips.view(1, k, 1, 1, 1))
+        self.stem = self._conv(1, width)
+        self.stem_bn = nn.BatchNorm2d(k * width)
+        self.stages = nn.ModuleList()
+        channels = width
+        for stage in range(3):
+            blocks = nn.ModuleList()
+            for index in range(n):
+                fan_in, stride = (channels // 2, 2) if stage and not index else (channels, 1)
+                blocks.append(nn.ModuleDict({
+                    "conv1": self._conv(fan_in, channels, stride), "bn1": nn.BatchNorm2d(k * channels),
+                    "conv2": self._conv(channels, channels), "bn2": nn.BatchNorm2d(k * channels),
+                }))
+            self.stages.append(blocks)
+            channels *= 2
+        features = channels // 2
+        bound = features**-0.5
+        head = [torch.empty(features, classes).uniform_(-bound, bound, generator=g) for g in self.generators]
+        self.head = nn.Parameter(torch.stack(head))
+        self.head_bias = nn.Parameter(torch.zeros(k, 1, classes))
+        del self.generators
+
+    def _conv(self, fan_in: int, fan_out: int, stride: int = 1) -> nn.Conv2d:
+        k = len(self.members)
+        conv = nn.Conv2d(k * fan_in, k * fan_out, 3, stride, padding=1, groups=k, bias=False)
+        deviation = (2.0 / (9 * fan_out)) ** 0.5
+        drawn = [torch.empty(fan_out, fan_in, 3, 3).normal_(0.0, deviation, generator=g) for g in self.generators]
+        with torch.no_grad():
+            conv.weight.copy_(torch.cat(drawn))
+        return conv
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images of each network, (K, B, 1, H, W) → logits (K, B, classes)."""
+        h = self.stem_bn(self.stem(x.squeeze(2).transpose(0, 1))).relu()
+        for blocks in self.stages:
+            for block in blocks:
+                branch = block["bn1"](block["conv1"](h)).relu()
+                branch = block["bn2"](block["conv2"](branch))
+                h = self._add_shortcut(branch, h).relu()
+        return self._classify(h)
+
+    def _add_shortcut(self, branch: Tensor, h: Tensor) -> Tensor:
+        """Option A: identity, or every second pixel and zeros for the new channels."""
+        k = len(self.members)
+        h = h.unflatten(1, (k, -1))
+        if branch.shape[-1] != h.shape[-1]:
+            h = F.pad(h[..., ::2, ::2], (0, 0, 0, 0, 0, h.shape[2]))
+        return torch.addcmul(branch.unflatten(1, (k, -1)), h, self.skip).flatten(1, 2)
+
+    def _classify(self, h: Tensor) -> Tensor:
+        pooled = h.mean((2, 3)).unflatten(1, (len(self.members), -1)).transpose(0, 1)
+        return torch.baddbmm(self.head_bias, pooled, self.head)
+
+    def layer_gradients(self) -> Tensor:
+        """Root mean square of each convolution's weight gradient, shape (K, layers)."""
+        convs = [module.weight for module in self.modules() if isinstance(module, nn.Conv2d)]
+        k = len(self.members)
+        return torch.stack([w.grad.unflatten(0, (k, -1)).square().mean((1, 2, 3, 4)).sqrt() for w in convs], dim=1)
+
+
+def stacked_batches(
+    x: Tensor, y: Tensor, *, conditions: int, seeds: Sequence[int], batch: int, steps: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Mini-batches for a stack: each seed has its own order, which all its conditions share.
+
+    Yields:
+        (K, batch, …) inputs and (K, batch) labels, ``steps`` times; a rest smaller than a batch is left out.
+    """
+    generators = [torch.Generator().manual_seed(1_000_003 + seed) for seed in seeds]
+    per_epoch = len(x) // batch
+    for step in range(steps):
+        if step % per_epoch == 0:
+            orders = torch.stack([torch.randperm(len(x), generator=g) for g in generators])
+        picked = orders[:, (step % per_epoch) * batch : (step % per_epoch + 1) * batch]
+        picked = picked.repeat(conditions, 1)
+        yield x[picked], y[picked]
