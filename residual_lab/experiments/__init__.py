@@ -1,0 +1,12 @@
+"""The experiments of all lessons. ``EXPERIMENTS`` maps each id to its class."""
+
+from residual_lab.experiments import degradation
+from residual_lab.experiments.base import Experiment, Frame, KnobError, Result
+
+EXPERIMENTS: dict[str, type[Experiment]] = {
+    experiment.id: experiment
+    for lesson in (degradation,)
+    for experiment in lesson.EXPERIMENTS
+}
+
+__all__ = ["EXPERIMENTS", "Experiment", "Frame", "KnobError", "Result"]
