@@ -1,0 +1,142 @@
+"""What a learner predicted and answered, kept on the learner's own machine and nowhere else.
+
+One JSON file in ``residual_lab.paths.home()``. Every entry is appended, none is ever changed or removed. The session
+keeps its own copy, so a file that cannot be read or written costs a notice, never an answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+from residual_lab.paths import home
+
+FORMAT = 1
+
+
+class Progress:
+    """Histories by key ("predictions/01-depth"): lists of ``{"value": ..., "at": ...}``, oldest first.
+
+    Widgets call this from whatever thread the kernel handles messages on, hence the lock.
+    """
+
+    def __init__(self, file: Path | None = None):
+        self._file = file
+        self._session: dict[str, list[dict]] = {}
+        self._notices: list[str] = []
+        self._said: set[str] = set()
+        self._lock = threading.RLock()
+
+    @property
+    def file(self) -> Path:
+        """Where the records lie; asked anew each time, because the folder is set by the environment."""
+        return self._file or home() / "progress.json"
+
+    def history(self, key: str) -> list[dict]:
+        """Everything recorded under the key, in this session or an earlier one."""
+        with self._lock:
+            return self._with_session(self._read() or {}).get(key, [])
+
+    def append(self, key: str, value) -> list[dict]:
+        """Record a value under the key and return the key's history."""
+        with self._lock:
+            entry = {"value": value, "at": datetime.now(UTC).isoformat()}
+            self._session.setdefault(key, []).append(entry)
+            stored = self._read()
+            records = self._with_session(stored or {})
+            if stored is not None:  # what could not be read must not be written over
+                self._write(records)
+            return records[key]
+
+    def notices(self) -> list[str]:
+        """Korean notices not told before, to show to the learner; each is handed out once."""
+        with self._lock:
+            told, self._notices = self._notices, []
+            return told
+
+    def _with_session(self, records: dict[str, list[dict]]) -> dict[str, list[dict]]:
+        """The file's records and this session's: another notebook may have written since, or over us."""
+        for key, entries in self._session.items():
+            stored = records.setdefault(key, [])
+            stored += [entry for entry in entries if entry not in stored]
+            stored.sort(key=lambda entry: entry["at"])
+        return records
+
+    def _read(self) -> dict[str, list[dict]] | None:
+        """The file's records; None when there is a file that can be neither read nor set aside."""
+        try:
+            text = self.file.read_bytes()
+        except FileNotFoundError:
+            return {}
+        except OSError as problem:
+            self._say(f"기록 파일({self.file})을 읽을 수 없어 이번 세션에서만 기억합니다: {_reason(problem)}.")
+            return None
+        try:
+            return _parse(text)
+        except ValueError:
+            return self._set_aside()
+
+    def _set_aside(self) -> dict | None:
+        """Move a damaged file out of the way, under a name that no other file has."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+        aside = self.file.with_name(f"progress.damaged-{stamp}.json")
+        try:
+            self.file.rename(aside)
+        except OSError as problem:
+            self._say(f"기록 파일({self.file})이 손상되었는데 옮길 수 없어 이번 세션에서만 기억합니다: {_reason(problem)}.")
+            return None
+        self._say(f"기록 파일이 손상되어 다른 이름({aside.name})으로 옮겨 두고 새로 시작합니다. 지운 것은 없습니다.")
+        return {}
+
+    def _write(self, records: dict[str, list[dict]]) -> None:
+        """Replace the file at once: whoever reads sees the old one or the new one, never half of one."""
+        text = json.dumps({"format": FORMAT, "records": records}, ensure_ascii=False, indent=1)
+        new = None
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            handle, new = tempfile.mkstemp(dir=self.file.parent, prefix=".progress-", suffix=".json")
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                out.write(text)
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(new, self.file)
+        except OSError as problem:
+            if new:
+                Path(new).unlink(missing_ok=True)
+            self._say(f"기록을 {self.file}에 저장하지 못해 이번 세션에서만 기억합니다: {_reason(problem)}.")
+
+    def _say(self, notice: str) -> None:
+        if notice not in self._said:
+            self._said.add(notice)
+            self._notices.append(notice)
+
+
+def _reason(problem: OSError) -> str:
+    """Why the file system refused, for a learner."""
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "디스크가 가득 찼습니다"
+    if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "이 폴더를 쓸 권한이 없습니다"
+    return problem.strerror or str(problem)
+
+
+def _parse(text: bytes) -> dict[str, list[dict]]:
+    """The records in the file's bytes; ValueError when it is not a file that this module wrote."""
+    stored = json.loads(text.decode("utf-8"))
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT or not isinstance(stored.get("records"), dict):
+        raise ValueError("not a progress file")
+    for entries in stored["records"].values():
+        if not isinstance(entries, list):
+            raise ValueError("not a history")
+        if not all(isinstance(entry, dict) and {"value", "at"} <= entry.keys() for entry in entries):
+            raise ValueError("not an entry")
+    return stored["records"]
+
+
+progress = Progress()
+"""The session's one store."""
