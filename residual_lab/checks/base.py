@@ -1,0 +1,29 @@
+"""What all checks share: how an answer is called, and how a wrong one is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+class NotYet(AssertionError):
+    """An answer that is not right yet. The message says in Korean what to look at; a notebook shows nothing else."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"✗ {self}"]
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `NotYet` with the message unless the condition holds."""
+    if not condition:
+        raise NotYet(message)
+
+
+def call(function: Callable, *arguments: Any, **named: Any) -> Any:
+    """Call the learner's function; whatever it raises becomes a `NotYet` that says so."""
+    try:
+        return function(*arguments, **named)
+    except NotImplementedError as stub:
+        raise NotYet(f"`{function.__name__}`을(를) 아직 채우지 않았습니다.") from stub
+    except Exception as problem:
+        raise NotYet(f"`{function.__name__}`을(를) 부르니 오류가 났습니다. {type(problem).__name__}: {problem}") from problem
