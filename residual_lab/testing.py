@@ -1,0 +1,62 @@
+"""`make test`: the environments, then every stage that CI runs, then a summary (standard library only)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from residual_lab.bootstrap import say
+from residual_lab.browser import ADVICE, find_browser
+from residual_lab.paths import CHECKOUT
+
+
+class Stage(NamedTuple):
+    name: str
+    command: tuple[str, ...]
+    """Arguments of the main environment's Python, run in the checkout."""
+
+
+IN_PARALLEL = ("-n", "2", "--dist", "loadfile")
+"""A file of tests or a notebook keeps to one process; two of them, as every process trains on one thread."""
+
+STAGES = (
+    Stage("시험", ("-m", "pytest", "-q", *IN_PARALLEL, "tests")),
+    Stage("노트북 출력 비교", ("-m", "pytest", "-q", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "120",
+                        *IN_PARALLEL, "lessons", "solutions")),
+    Stage("노트북이 원본과 같은지", ("-m", "residual_lab.cli", "notebooks", "--check")),
+    Stage("기록이 코드와 같은지", ("-m", "residual_lab.cli", "record", "--check")),
+    Stage("사이트 만들기", ("-m", "residual_lab.cli", "site", "--build-only")),
+)
+
+
+def main(prepare: Callable[[], tuple[Path, Path]], stages: tuple[Stage, ...] = STAGES) -> int:
+    """Prepare the two environments, run every stage even after a failure, say what failed and what took how long."""
+    if not find_browser():
+        say(f"브라우저 시험에 쓸 Chromium을 찾지 못했습니다.\n{ADVICE}")
+        return 1
+    start = time.monotonic()
+    python, colab = prepare()
+    took = [("환경 준비", True, time.monotonic() - start)]
+    with tempfile.TemporaryDirectory(prefix="residual-lab-") as home:
+        environment = {**os.environ, "RESIDUAL_LAB_HOME": home, "RESIDUAL_LAB_COLAB_PYTHON": str(colab)}
+        for number, stage in enumerate(stages, 1):
+            say(f"── {number}/{len(stages)} {stage.name}")
+            since = time.monotonic()
+            code = subprocess.run([str(python), *stage.command], cwd=CHECKOUT, env=environment).returncode
+            took.append((stage.name, code == 0, time.monotonic() - since))
+    return _summary(took)
+
+
+def _summary(took: list[tuple[str, bool, float]]) -> int:
+    say("\n── 결과")
+    for name, passed, seconds in took:
+        say(f"{'통과' if passed else '실패'}  {seconds / 60:5.1f}분  {name}")
+    say(f"      {sum(seconds for _, _, seconds in took) / 60:5.1f}분  모두")
+    failed = [name for name, passed, _ in took if not passed]
+    say(f"\n실패한 단계: {', '.join(failed)}. 위의 기록을 보십시오." if failed else "\n모두 통과했습니다.")
+    return 1 if failed else 0
