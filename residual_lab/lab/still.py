@@ -1,0 +1,47 @@
+"""The still picture of a lab: what stands where no front end runs (GitHub, a printed page)."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from residual_lab import figures
+
+
+def picture(recording: dict) -> bytes:
+    """A PNG of the recorded run with the experiment's own defaults."""
+    spec = recording["spec"]
+    run = next(run for run in recording["runs"] if run["values"] == spec["values"])
+    panels = [panel for panel in spec["panels"] if panel["kind"] != "table"]
+    figures.use()
+    figure = Figure(figsize=(4.6 * len(panels), 3.2))
+    for ax, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels):
+        _DRAW[panel["kind"]](ax, panel, run)
+        ax.set(title=panel["title"], xlabel=panel["x"], ylabel=panel["y"])
+    return figures.png(figure)
+
+
+def _lines(ax, panel: dict, run: dict) -> None:
+    for series in panel["series"]:
+        line = run["curves"][panel["key"]][series["key"]]
+        figures.curves(ax, line["x"], {series["label"]: np.array(line["y"], dtype=float).T})
+    ax.set_yscale(panel["scale"])
+
+
+def _bars(ax, panel: dict, run: dict) -> None:
+    profiles = run["profiles"][-1]["data"][panel["key"]]
+    for place, series in enumerate(panel["series"]):
+        heights = np.array(profiles[series["key"]], dtype=float)
+        width = 0.8 / len(panel["series"])
+        ax.bar(np.arange(1, len(heights) + 1) + (place - 0.5) * width, heights, width, label=series["label"],
+               color=figures.PALETTE[place], hatch="" if place == 0 else "///")
+    ax.set_yscale(panel["scale"])
+    ax.legend()
+
+
+def _heat(ax, panel: dict, run: dict) -> None:
+    matrix = run["matrices"][-1]["data"][panel["key"]]
+    figures.heat(ax, matrix["xs"], matrix["ys"], np.array(matrix["z"], dtype=float), label=panel["z"], log=panel["scale"] == "log")
+
+
+_DRAW = {"lines": _lines, "bars": _bars, "heat": _heat}
