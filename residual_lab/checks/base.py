@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -19,11 +19,23 @@ def require(condition: bool, message: str) -> None:
         raise NotYet(message)
 
 
-def call(function: Callable, *arguments: Any, **named: Any) -> Any:
-    """Call the learner's function; whatever it raises becomes a `NotYet` that says so."""
+def call(function: Callable, *arguments: Any, hints: Mapping[str, str] | None = None) -> Any:
+    """Call the learner's function; whatever it raises becomes a `NotYet` that says so.
+
+    Args:
+        hints: for errors whose message contains a key, what to say instead.
+    """
+    name = getattr(function, "__name__", "함수")
     try:
-        return function(*arguments, **named)
+        return function(*arguments)
     except NotImplementedError as stub:
-        raise NotYet(f"`{function.__name__}`을(를) 아직 채우지 않았습니다.") from stub
+        raise NotYet(f"`{name}`을(를) 아직 채우지 않았습니다.") from stub
     except Exception as problem:
-        raise NotYet(f"`{function.__name__}`을(를) 부르니 오류가 났습니다. {type(problem).__name__}: {problem}") from problem
+        for fragment, hint in (hints or {}).items():
+            require(fragment not in str(problem), hint)
+        raise NotYet(f"`{name}`을(를) 부르니 오류가 났습니다. {type(problem).__name__}: {problem}") from problem
+
+
+def passed(task: str) -> None:
+    """Say that a task is solved."""
+    print(f"✓ 과제 {task} 통과")

@@ -46,7 +46,7 @@ def _mean_and_range(loss: Tensor) -> tuple[str, str]:
     """Mean and smallest – largest over seeds as a table shows them."""
     if not loss.isfinite().all():
         return "발산", f"{int((~loss.isfinite()).sum())}/{len(loss)} 시드가 발산"
-    return f"{loss.mean():.3g}", f"{loss.min():.2g} – {loss.max():.2g}"
+    return f"{loss.mean():.3g}", f"{loss.min():.2g}~{loss.max():.2g}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class ConvTwoByTwo(Experiment):
 
     id = "conv_2x2"
     title = "2×2 실험: 플레인·잔차 × 얕은·깊은 ConvNet"
-    note = "He 2015의 CIFAR 설계(6n+2층, BN, 지름길 A)를 폭 4로 줄여 숫자 그림(8×8)에서 학습합니다. SGD 0.05, 모멘텀 0.9, 배치 128."
+    note = "He 2015의 CIFAR 설계(6n+2층, BN, 지름길 A)를 폭 4로 줄여 숫자 그림(8×8)에서 학습합니다. SGD 학습률 0.05, 모멘텀 0.9, 가중치 감쇠 0.0001, 배치 128."
     panels = (
         Lines("loss", "학습 손실 (미니배치)", x="단계", y="교차 엔트로피", scale="log", series={
             "plain_shallow": "플레인 · 얕음", "plain_deep": "플레인 · 깊음",
@@ -105,10 +105,10 @@ class ConvTwoByTwo(Experiment):
         }),
         Table("final", "학습이 끝난 뒤, 학습 데이터 전체에서", columns=LOSS_COLUMNS),
     )
-    grid = {"deep": (32, 56), "epochs": (5, 10), "seeds_per_run": (3,)}
+    grid = {"deep": (32, 56), "epochs": (5, 10, 30), "seeds_per_run": (3,)}
 
     deep: int = slider("깊은 망", (32, 44, 56), 56, unit="층", help="얕은 망은 언제나 20층입니다.")
-    epochs: int = slider("에폭", (3, 5, 10), 5)
+    epochs: int = slider("에폭", (3, 5, 10, 30), 5)
     seeds_per_run: int = slider("시드 수", (1, 3, 5), 3, help="많을수록 느리고, 흩어짐이 더 잘 보입니다.")
     seed: int = seed_knob()
 
@@ -143,8 +143,8 @@ class LearningRateMap(Experiment):
     """The fairness check: does the deep plain network fail only because of an unlucky learning rate?"""
 
     id = "learning_rate_map"
-    title = "공정성 지도: 깊이 × 학습률"
-    note = "학습률 다섯 가지와 시드 세 개, 모두 열다섯 개의 MLP를 깊이마다 300단계씩 함께 학습합니다. 칸은 시드 평균 학습 손실입니다."
+    title = "학습률 지도: 깊이 × 학습률"
+    note = "학습률 다섯 가지와 시드 세 개, 모두 열다섯 개의 MLP를 깊이마다 300단계씩 함께 학습합니다. 칸은 시드 평균 학습 손실이고, 시드 하나라도 발산하면 발산으로 적습니다."
     panels = (
         Heat("map", "마지막 학습 손실 (시드 평균)", x="학습률", y="깊이 L", z="학습 손실", scale="log"),
         Table("final", "깊이마다 가장 좋은 학습률", columns=("깊이 L", "가장 좋은 학습률", "학습 손실 평균", "학습 손실 범위")),
@@ -168,10 +168,10 @@ class LearningRateMap(Experiment):
             "residual": Condition(skip=True, init="zero"),
         }[self.kind]
         lr = torch.tensor(self.rates).repeat_interleave(len(seeds))
-        z = torch.full((len(depths), len(self.rates)), torch.nan)
-        rows, best = [], {}
+        z, rows, best = [], [], {}
         total = self.steps * len(depths)
         for row, depth in enumerate(depths):
+            z.append(None)
             model = StackedMLP([condition] * len(self.rates), seeds, depth=depth, sizes=(64, WIDTH, 10))
             batches = _batches(len(self.rates), seeds, self.steps, flat=True)
             for step, losses in fit(model, batches, steps=self.steps, lr=lr):
@@ -187,8 +187,9 @@ class LearningRateMap(Experiment):
             yield Frame(self.steps * (row + 1), total, matrices=self._matrix(depths, z),
                         tables={"final": list(rows)}, numbers={"best_loss": dict(best)})
 
-    def _matrix(self, depths: list[int], z: Tensor) -> dict:
-        return {"map": {"xs": [f"{rate:g}" for rate in self.rates], "ys": [str(depth) for depth in depths], "z": z.tolist()}}
+    def _matrix(self, depths: list[int], z: list[Tensor]) -> dict:
+        """The rows of the depths that have begun."""
+        return {"map": {"xs": [f"{rate:g}" for rate in self.rates], "ys": [str(depth) for depth in depths], "z": list(z)}}
 
 
 @dataclass(frozen=True)

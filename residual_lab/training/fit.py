@@ -37,7 +37,7 @@ def fit(
     """
     factors = lr if isinstance(lr, Tensor) else None
     if factors is not None and weight_decay:
-        raise ValueError("네트워크마다 다른 학습률은 가중치 감쇠와 함께 쓸 수 없습니다.")
+        raise ValueError("망마다 다른 학습률은 가중치 감쇠와 함께 쓸 수 없습니다.")
     peak = 1.0 if factors is not None else lr
     optimizer = torch.optim.SGD(model.parameters(), lr=peak, momentum=momentum, weight_decay=weight_decay, fused=True)
     model.train()

@@ -21,7 +21,7 @@ class Condition:
 
     Attributes:
         skip: True for residual blocks, False for plain ones.
-        init: "he" (He et al. 2015, arXiv:1502.01852), "orthogonal" (times √2 before ReLU; MLPs only), or "zero":
+        init: "he" (He et al. 2015, arXiv:1502.01852), "orthogonal" (times √2; MLPs only), or "zero":
             He with the last layer of every residual branch at zero.
     """
 
@@ -79,6 +79,8 @@ class StackedMLP(nn.Module):
 
         The new layers stand before the output layer, where h ≥ 0, so that relu(I h) = h (He 2015, §1).
         """
+        if self.skip.any() or len({condition for condition, _ in self.members}) > 1:
+            raise ValueError("항등 층은 한 조건의 플레인 망에만 끼울 수 있습니다.")
         width, classes = self.weights[-1].shape[1:]
         sizes = (self.weights[0].shape[1], width, classes)
         conditions, seeds = self.members[0][:1], [seed for _, seed in self.members]
