@@ -228,4 +228,4 @@ def _say(value: float) -> str:
 def _say_spread(mean: float | None, low: float | None, high: float | None) -> str:
     if mean is None:
         return "발산"
-    return _say(mean) if low == high else f"{_say(mean)} ({_say(low)}–{_say(high)})"
+    return _say(mean) if low == high else f"{_say(mean)} ({_say(low)}~{_say(high)})"

@@ -192,7 +192,7 @@ def test_a_number_by_keyboard_alone(page):
     page.keyboard.press("Enter")
     expect(slider).to_be_disabled()
     press(check, "확인하기")
-    expect(check.get_by_text("예측 35%, 결과 70%(시드 3개, 65–74). 35%p만큼 작게 보았습니다.")).to_be_visible()
+    expect(check.get_by_text("예측 35%, 결과 70%(시드 3개, 65~74). 35%p만큼 작게 보았습니다.")).to_be_visible()
 
 
 def test_a_curve_by_pointer_and_keys(page):

@@ -207,6 +207,8 @@ class Experiment:
         title, note: what the learner reads: the lab's heading, and one sentence on what is trained.
         panels: the pictures.
         grid: the knob values that are recorded; knobs that are absent keep their default.
+        sample: the recorded setting that a test trains again: a cheap one that trains well, since chaotic ones (deep plain
+            networks) differ in their digits from processor to processor.
         seeds_per_run: how many seeds train together, beginning with the knob ``seed``.
     """
 
@@ -215,6 +217,7 @@ class Experiment:
     note: ClassVar[str]
     panels: ClassVar[tuple[Panel, ...]]
     grid: ClassVar[Mapping[str, Sequence]] = {}
+    sample: ClassVar[Mapping[str, Any]] = {}
     seeds_per_run: ClassVar[int] = 5
 
     def __post_init__(self) -> None:

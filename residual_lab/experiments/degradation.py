@@ -62,6 +62,7 @@ class MLPDepth(Experiment):
         Table("final", "학습이 끝난 뒤, 학습 데이터 전체에서", columns=LOSS_COLUMNS),
     )
     grid = {"depth": (4, 8, 16, 32, 64), "lr": (0.003, 0.01, 0.03, 0.1), "init": ("zero", "he")}
+    sample = {"depth": 4}
 
     depth: int = slider("깊이 L", (4, 8, 16, 24, 32, 48, 64), 32, unit="층", help="블록 안에 있는 층의 수입니다. 블록 하나가 두 층입니다.")
     lr: float = log_slider("학습률", (0.001, 0.003, 0.01, 0.03, 0.1), 0.01)
@@ -106,6 +107,7 @@ class ConvTwoByTwo(Experiment):
         Table("final", "학습이 끝난 뒤, 학습 데이터 전체에서", columns=LOSS_COLUMNS),
     )
     grid = {"deep": (32, 56), "epochs": (5, 10, 30), "seeds_per_run": (3,)}
+    sample = {"deep": 32, "epochs": 5}
 
     deep: int = slider("깊은 망", (32, 44, 56), 56, unit="층", help="얕은 망은 언제나 20층입니다.")
     epochs: int = slider("에폭", (3, 5, 10, 30), 5)
@@ -150,6 +152,7 @@ class LearningRateMap(Experiment):
         Table("final", "깊이마다 가장 좋은 학습률", columns=("깊이 L", "가장 좋은 학습률", "학습 손실 평균", "학습 손실 범위")),
     )
     grid = {"kind": ("plain", "orthogonal", "residual"), "deepest": (32, 64)}
+    sample = {"kind": "residual", "deepest": 32}
 
     kind: str = choice("망", {"plain": "플레인 (He 초기화)", "orthogonal": "플레인 (직교 초기화)", "residual": "잔차 (0에서 시작)"}, "plain")
     deepest: int = slider("가장 깊은 망", (16, 32, 64), 32, unit="층")
@@ -205,6 +208,7 @@ class IdentityInsertion(Experiment):
         Table("final", "학습 데이터 전체에서", columns=LOSS_COLUMNS),
     )
     grid = {"extra": (8, 24, 48), "next_lr": (0.0003, 0.001, 0.003, 0.01)}
+    sample = {"extra": 8}
 
     extra: int = slider("끼워 넣는 항등 층", (8, 24, 48), 48, unit="층")
     next_lr: float = log_slider("끼운 뒤의 학습률", (0.0003, 0.001, 0.003, 0.01), 0.001, help="그 전까지의 학습률은 0.01입니다.")
@@ -255,6 +259,7 @@ class ScalarProduct(Experiment):
         Table("final", "처음과 마지막", columns=("조건", "처음 그래디언트", "마지막 f", "마지막 손실")),
     )
     grid = {"depth": (2, 5, 10, 20, 50), "start": (0.5, 0.9, 1.0), "lr": (0.001, 0.003, 0.01)}
+    sample = {"depth": 10}
 
     depth: int = slider("깊이 L", (2, 5, 10, 20, 50), 20, unit="개")
     start: float = choice("플레인의 출발점 w", {0.5: "0.5", 0.9: "0.9", 1.0: "1.0", 1.1: "1.1"}, 0.5)

@@ -5,17 +5,18 @@ import {LabView} from "./view.js";
 
 const CLIENTS = new WeakMap();
 
-/** The client of a model; views of one model share it. */
+/** The client of a model. anywidget hands every view another wrapper of the model; what all wrappers share is the spec object. */
 function clientOf(model) {
-  if (!CLIENTS.has(model)) CLIENTS.set(model, new LabClient(model));
-  return CLIENTS.get(model);
+  const spec = model.get("spec");
+  if (!CLIENTS.has(spec)) CLIENTS.set(spec, new LabClient(model));
+  return CLIENTS.get(spec);
 }
 
 function initialize({ model }) {
-  clientOf(model);
+  const client = clientOf(model);
   return () => {
-    CLIENTS.get(model)?.dispose();
-    CLIENTS.delete(model);
+    client.dispose();
+    CLIENTS.delete(model.get("spec"));
   };
 }
 

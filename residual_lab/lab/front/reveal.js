@@ -49,7 +49,7 @@ function numberSentence(spec, guess) {
 function resultText(actual, unit) {
   if (actual.mean === null) return DIVERGED;
   if (actual.seeds === 1) return `${tick(actual.mean)}${unit}`;
-  return `${tick(actual.mean)}${unit}(시드 ${actual.seeds}개, ${tick(actual.low)}–${tick(actual.high)})`;
+  return `${tick(actual.mean)}${unit}(시드 ${actual.seeds}개, ${tick(actual.low)}~${tick(actual.high)})`;
 }
 
 function numberResult(spec, guess) {
@@ -114,7 +114,7 @@ function curveResult(spec, guess) {
 
 function spreadText(mean, low, high) {
   if (mean === null) return DIVERGED;
-  return low === high ? tick(mean) : `${tick(mean)} (${tick(low)}–${tick(high)})`;
+  return low === high ? tick(mean) : `${tick(mean)} (${tick(low)}~${tick(high)})`;
 }
 
 function legend(guessed, seeds) {

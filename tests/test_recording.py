@@ -1,0 +1,78 @@
+"""Recordings are real: what the site replays is what the experiment gives."""
+
+import copy
+import gzip
+
+import numpy as np
+import pytest
+
+from residual_lab.experiments import EXPERIMENTS
+from residual_lab.lab import recording
+
+ALL = pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
+
+@ALL
+def test_a_recording_is_current_complete_and_small(experiment):
+    assert recording.stale(experiment) is None
+    stored = recording.load(experiment.id)
+    assert len(stored["runs"]) == np.prod([len(values) for values in stored["grid"].values()])
+    assert len(gzip.compress((recording.RECORDINGS / f"{experiment.id}.json").read_bytes())) < 300_000
+    for run in stored["runs"]:
+        assert all(len(line["x"]) <= recording.MOST_POINTS for series in run["curves"].values() for line in series.values())
+
+
+def differences(stored: dict, again: dict) -> list[str]:
+    """Which early curve points and final curve levels of two runs of one setting do not agree."""
+    found = []
+    for panel, series in stored["curves"].items():
+        for key, line in series.items():
+            old, new = (np.array(run["curves"][panel][key]["y"], dtype=float) for run in (stored, again))
+            if old.shape != new.shape:
+                return [f"{panel}/{key}: {old.shape} {new.shape}"]
+            early = max(2, len(old) // 10)
+            if not np.allclose(old[:early], new[:early], rtol=0.02):
+                found.append(f"{panel}/{key}: early")
+            tail = len(old) // 5
+            if not np.allclose(np.log(old[-tail:].mean(0)), np.log(new[-tail:].mean(0)), atol=0.35):
+                found.append(f"{panel}/{key}: final")
+    for old, new in zip(stored["matrices"], again["matrices"]):
+        for panel, matrix in old["data"].items():
+            known, anew = (np.array(m["z"], dtype=float) for m in (matrix, new["data"][panel]))
+            if not np.allclose(np.log(known), np.log(anew), atol=0.35, equal_nan=True):
+                found.append(f"{panel}: matrix at {old['step']}")
+    return found
+
+
+@pytest.mark.parametrize("identifier", EXPERIMENTS)
+def test_a_sample_of_the_grid_trains_to_what_was_recorded(identifier):
+    experiment = EXPERIMENTS[identifier].create(EXPERIMENTS[identifier].sample)
+    [stored] = [run for run in recording.load(identifier)["runs"] if run["values"] == experiment.values()]
+    again = recording.record_run(experiment)
+    assert differences(stored, again) == []
+    assert stored["step"] == again["step"] and stored["total"] == again["total"]
+
+
+def test_a_run_with_another_learning_rate_or_seed_is_told_apart():
+    experiment = EXPERIMENTS["mlp_depth"]
+    stored = recording.record_run(experiment(depth=4))
+    assert differences(stored, copy.deepcopy(stored)) == []
+    assert differences(stored, recording.record_run(experiment(depth=4, lr=0.03)))
+    assert differences(stored, recording.record_run(experiment(depth=4, seed=9)))
+
+
+def test_a_changed_source_makes_a_recording_stale(monkeypatch, tmp_path):
+    experiment = EXPERIMENTS["scalar_product"]
+    assert recording.stale(experiment) is None
+    changed = tmp_path / "fit.py"
+    changed.write_text("changed = True\n", encoding="utf-8")
+    files = recording._imported_files
+    monkeypatch.setattr(recording, "_imported_files", lambda path: [p for p in files(path) if p.name != "fit.py"] + [changed])
+    assert "소스가" in recording.stale(experiment)
+
+
+def test_the_source_hash_covers_what_the_numbers_depend_on():
+    import residual_lab.experiments.degradation as lesson
+    from pathlib import Path
+
+    names = {path.name for path in recording._imported_files(Path(lesson.__file__))}
+    assert {"degradation.py", "base.py", "stacked.py", "fit.py", "data.py"} <= names
