@@ -16,6 +16,7 @@ LAB_MODULE = "residual-lab/site.mjs"
 def _use_own_files(app: Sphinx, config: Config) -> None:
     config.templates_path.insert(0, str(HERE / "templates"))
     config.html_static_path.append(str(HERE / "static"))
+    config.html_favicon = str(HERE / "static" / "favicon.svg")
 
 
 def _load_labs(app: Sphinx, pagename, templatename, context, doctree) -> None:
