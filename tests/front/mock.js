@@ -85,13 +85,20 @@ export class MockHost {
     this.emit({ type: "halted", run: this.run.id, reason });
   }
 
-  /** The same kernel-side lab seen by another browser window. */
-  otherWindow() {
+  /** As anywidget does, hand out another object each time: only what it holds is the same. */
+  wrapped() {
     return {
-      get: (name) => this.get(name), set() {}, save_changes() {},
+      get: (name) => this.get(name), set() {}, save_changes() {}, wrapped: () => this.wrapped(),
       on: (event, callback) => this.on(event, callback), off: (event, callback) => this.off(event, callback),
       send: (message) => this.send(message),
     };
+  }
+
+  /** The same kernel-side lab seen by another browser window, which has its own copy of the data. */
+  otherWindow() {
+    const data = structuredClone(this.data);
+    const model = { ...this.wrapped(), get: (name) => data[name], wrapped: () => model };
+    return model;
   }
 
   /** How many messages of a type the front end has sent. */
