@@ -25,6 +25,11 @@ def _mean_and_range(values: Tensor, form: str = ".3g") -> tuple[str, str]:
     return f"{values.mean():{form}}", f"{values.min():{form}}~{values.max():{form}}"
 
 
+def _log10(values: Tensor) -> Tensor:
+    """For panels of log₁₀: a logarithmic axis of the lab shows twelve decades, and gradients span hundreds. 0 goes to −300."""
+    return values.clamp(min=1e-300).log10()
+
+
 def branch_scale(skip: str, depth: int) -> float:
     """The factor on the branches that a choice of `GradientByLayer.skip` stands for."""
     return {"plain": 1.0, "residual": 1.0, "sqrt": depth**-0.5, "inverse": 1 / depth}[skip]
@@ -38,17 +43,17 @@ class ScalarChain(Experiment):
     title = "스칼라 사슬: ∏f′과 ∏(1 + f′)"
     note = "층마다 도함수 f′을 평균과 흩어짐을 정해 균등하게 뽑고, 출력에서 입력까지 차례로 곱합니다. 시드 다섯 개."
     panels = (
-        Lines("gradient", "입력 쪽으로 가며 곱한 그래디언트의 크기", x="거슬러 온 층", y="|∂출력/∂x|", scale="log", series={
+        Lines("gradient", "입력 쪽으로 가며 곱한 그래디언트의 크기", x="거슬러 온 층", y="log₁₀ |∂출력/∂x| (0은 −300)", series={
             "plain": "플레인 ∏f′", "residual": "잔차 ∏(1 + f′)", "upper": "위 한계 ∏(1 + |f′|)", "lower": "아래 한계 ∏(1 − |f′|)",
         }),
         Table("final", "입력에서", columns=("값", "시드 평균", "시드 범위")),
     )
-    slopes = (-1.0, -0.9, -0.5, -0.1, -0.01, 0.01, 0.1, 0.5, 0.9)
+    slopes = (-1.0, -0.9, -0.5, -0.1, -0.01, 0.01, 0.1, 0.5, 1.0)
     grid = {"slope": slopes, "spread": (0.0, 0.1), "depth": (20, 50, 100)}
-    sample = {"slope": 0.1, "spread": 0.0, "depth": 20}
+    sample = {"slope": 1.0, "spread": 0.0, "depth": 20}
 
     slope: float = slider("f′의 평균", slopes, -0.1)
-    spread: float = choice("f′의 흩어짐", {0.0: "없음", 0.1: "±0.1", 0.5: "±0.5"}, 0.0)
+    spread: float = choice("f′의 흩어짐", {0.0: "없음", 0.1: "±0.1", 0.5: "±0.5"}, 0.1)
     depth: int = slider("깊이 L", (10, 20, 50, 100), 50, unit="층")
     seed: int = seed_knob(help=SEEDS_HELP)
 
@@ -58,7 +63,10 @@ class ScalarChain(Experiment):
         products = {"plain": slopes.abs(), "residual": (1 + slopes).abs(), "upper": 1 + slopes.abs(), "lower": (1 - slopes.abs()).clamp(min=0)}
         products = {key: factors.cumprod(1) for key, factors in products.items()}
         for step in range(1, self.depth + 1):
-            frame = Frame(step, self.depth, curves={"gradient": {key: values[:, step - 1] for key, values in products.items()}})
+            curves = {key: _log10(values[:, step - 1]) for key, values in products.items()}
+            if not products["lower"][:, step - 1].any():
+                del curves["lower"]
+            frame = Frame(step, self.depth, curves={"gradient": curves})
             if step == self.depth:
                 last = {key: values[:, -1] for key, values in products.items()}
                 labels = {series["key"]: series["label"] for series in self.panels[0].more["series"]}
@@ -75,7 +83,7 @@ class GradientByLayer(Experiment):
     title = "층별 그래디언트: 깊이 × 초기화 × 정규화 × 지름길 × 활성화"
     note = "학습하기 전의 폭 64 망 다섯 개(시드 다섯)에 표준정규 입력 64개를 넣고, 무작위 그래디언트를 출력에서 입력까지 거꾸로 흘립니다. 가지는 F(x) = W·φ(정규화(x))입니다."
     panels = (
-        Lines("gradient", "출력의 그래디언트에 대한 크기", x="거슬러 온 층 (출력 → 입력)", y="노름의 비", scale="log", series={
+        Lines("gradient", "출력의 그래디언트에 대한 크기", x="거슬러 온 층 (출력 → 입력)", y="log₁₀ (노름의 비)", series={
             "gradient": "그래디언트", "upper": "위 한계 ∏(1 + ε)", "lower": "아래 한계 ∏(1 − ε)",
         }),
         Table("final", "입력에 이르렀을 때 (log₁₀)", columns=("값", "시드 평균", "시드 범위")),
@@ -84,7 +92,7 @@ class GradientByLayer(Experiment):
         "depth": (2, 10, 56, 200), "init": ("he", "default", "xavier"), "norm": ("none", "batch"),
         "skip": ("plain", "residual", "sqrt", "inverse"), "activation": ("relu", "tanh"),
     }
-    sample = {"depth": 10}
+    sample = {"depth": 10, "skip": "residual"}
 
     depth: int = slider("깊이 L", (2, 5, 10, 20, 56, 100, 200), 56, unit="층")
     skip: str = choice("지름길", {
@@ -110,9 +118,9 @@ class GradientByLayer(Experiment):
             upper = upper * (1 + epsilons[-1] if chain.skip else epsilons[-1])
             lower = lower * ((1 - epsilons[-1]).clamp(min=0) if chain.skip else 0)
             size = norms(gradient) / norms(start)
-            curves = {"gradient": size, "upper": upper.max().view(1)}
+            curves = {"gradient": _log10(size), "upper": _log10(upper.max().view(1))}
             if lower.min() > 0:
-                curves["lower"] = lower.min().view(1)
+                curves["lower"] = _log10(lower.min().view(1))
             frame = Frame(step, depth, curves={"gradient": curves})
             if step == depth:
                 forward = norms(states[-1]) / norms(states[0])
@@ -136,8 +144,8 @@ FAN = {"largest": "가장 큰 값", "high": "위 10%", "median": "중앙값", "l
 
 
 def fan(values: Tensor) -> dict[str, Tensor]:
-    """Quantiles of singular values (K, d); what rounding hides, below 1e-13 of the largest, is put there."""
-    values = torch.maximum(values, 1e-13 * values[:, :1])
+    """Quantiles of singular values (K, d); what lies below 1e-11 of the largest, near rounding, is put there."""
+    values = torch.maximum(values, 1e-11 * values[:, :1])
     levels = torch.tensor([1.0, 0.9, 0.5, 0.1, 0.0], dtype=values.dtype)
     return dict(zip(FAN, values.quantile(levels, dim=1)))
 
@@ -148,7 +156,7 @@ class SingularFan(Experiment):
 
     id = "singular_fan"
     title = "특잇값 부채: 입력에서 l층까지의 야코비 행렬"
-    note = "폭 64 망 다섯 개(시드 다섯)에 표준정규 입력을 하나씩 넣고, 층의 야코비 행렬을 차례로 곱하며 특잇값 64개를 잽니다."
+    note = "폭 64 망 다섯 개(시드 다섯)에 표준정규 입력을 하나씩 넣고, 층의 야코비 행렬을 차례로 곱하며 특잇값 64개를 잽니다. 가장 큰 값의 10⁻¹¹배보다 작은 값은 그 자리에 그립니다."
     kinds = {
         "tanh": "플레인 tanh (Xavier)", "relu": "플레인 ReLU (He)", "orthogonal": "플레인 선형 (직교)",
         "residual": "잔차 x + F (He)", "sqrt": "잔차 x + F/√L (He)", "inverse": "잔차 x + F/L (He)",
