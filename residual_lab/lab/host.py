@@ -42,7 +42,8 @@ class Run:
         new, count = Result(self.experiment), 0
         started = time.perf_counter()
         now = started
-        while self.state == "paused" and (count == 0 or now < started + seconds):
+        # Another frame is begun when that ends nearer to the time asked for than stopping now.
+        while self.state == "paused" and (count == 0 or (now - started) * (1 + 0.5 / count) < seconds):
             frame = next(self.frames, None)
             if frame is None:
                 self.state = "done"
