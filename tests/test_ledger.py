@@ -1,0 +1,67 @@
+"""The claims ledger: every statement of the sources is answered in its lesson with its verdict, and points at what shows it."""
+
+import csv
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from residual_lab.paths import ASSETS, CHECKOUT
+
+VERDICTS = {"correct": "맞음", "conditional": "조건부", "imprecise": "부정확", "wrong": "틀림"}
+LITERATURE = "논문"
+"""What ``shown`` says where only the literature answers a statement."""
+
+with open(ASSETS / "ledger/claims.csv", encoding="utf-8", newline="") as _file:
+    ROWS = list(csv.DictReader(_file))
+LESSONS = {path.stem[:2]: path for path in sorted((CHECKOUT / "lessons").glob("[0-9][0-9]_*.ipynb"))}
+
+each_lesson = pytest.mark.parametrize("number", LESSONS)
+
+
+def rows_of(number: str) -> list[dict]:
+    return [row for row in ROWS if row["lesson"] == number]
+
+
+def answers(path: Path) -> dict[str, str]:
+    """The verdict of every table row of a lesson that begins with a statement's number."""
+    cells = nbformat.read(path, as_version=4).cells
+    said = [match for cell in cells if cell.cell_type == "markdown" for match in re.findall(r"^\| *(S\d{3}-\d\d) *\|.*?\| *(\S+) *\|", _closed(cell.source), re.M)]
+    assert len(said) == len(dict(said)), "a statement is answered twice"
+    return dict(said)
+
+
+def _closed(markdown: str) -> str:
+    """Without code spans, formulas and escaped bars, whose ``|`` are no borders of a table's cell."""
+    return re.sub(r"`[^`\n]*`|\$[^$\n]*\$|\\\|", "…", markdown)
+
+
+def test_the_ledger_is_whole_and_in_order():
+    assert len(ROWS) == len({row["id"] for row in ROWS}) == 179
+    assert [(row["lesson"], row["id"]) for row in ROWS] == sorted((row["lesson"], row["id"]) for row in ROWS)
+    assert {row["verdict"] for row in ROWS} == set(VERDICTS)
+
+
+@each_lesson
+def test_every_statement_is_answered_in_its_lesson_with_its_verdict(number):
+    said = answers(LESSONS[number])
+    assert said == {row["id"]: VERDICTS[row["verdict"]] for row in rows_of(number)}
+
+
+@each_lesson
+def test_every_row_points_at_a_cell_or_a_test_that_exists(number):
+    """``shown`` names, separated by spaces, ``folder/name#cell-id`` or ``tests/file.py::test``; or it says 논문."""
+    missing = [f"{row['id']}: {place}" for row in rows_of(number) for place in row["shown"].split() or ["nothing"] if not exists(place)]
+    assert missing == []
+
+
+def exists(place: str) -> bool:
+    if place == LITERATURE:
+        return True
+    if "::" in place:
+        file, name = place.split("::")
+        return (CHECKOUT / file).is_file() and f"def {name}(" in (CHECKOUT / file).read_text(encoding="utf-8")
+    page, _, cell = place.partition("#")
+    path = CHECKOUT / f"{page}.ipynb"
+    return path.is_file() and cell in {one.id for one in nbformat.read(path, as_version=4).cells}
