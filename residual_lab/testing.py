@@ -19,10 +19,13 @@ class Stage(NamedTuple):
     name: str
     command: tuple[str, ...]
     """Arguments of the main environment's Python, run in the checkout."""
+    minutes: float = 40
+    """A stage that takes longer is stuck; it is ended, so that a run always ends with a summary."""
 
 
-IN_PARALLEL = ("-n", "2", "--dist", "loadfile")
-"""A file of tests or a notebook keeps to one process; two of them, as every process trains on one thread."""
+IN_PARALLEL = ("-n", "2", "--dist", "loadfile", "--timeout", "600")
+"""A file of tests or a notebook keeps to one process; two of them, as every process trains on one thread. A test that waits
+for ever (for a browser, a kernel) fails with the traceback of every thread."""
 
 STAGES = (
     Stage("시험", ("-m", "pytest", "-q", *IN_PARALLEL, "tests")),
@@ -47,9 +50,16 @@ def main(prepare: Callable[[], tuple[Path, Path]], stages: tuple[Stage, ...] = S
         for number, stage in enumerate(stages, 1):
             say(f"── {number}/{len(stages)} {stage.name}")
             since = time.monotonic()
-            code = subprocess.run([str(python), *stage.command], cwd=CHECKOUT, env=environment).returncode
-            took.append((stage.name, code == 0, time.monotonic() - since))
+            took.append((stage.name, _passes(stage, str(python), environment), time.monotonic() - since))
     return _summary(took)
+
+
+def _passes(stage: Stage, python: str, environment: dict[str, str]) -> bool:
+    try:
+        return subprocess.run([python, *stage.command], cwd=CHECKOUT, env=environment, timeout=60 * stage.minutes).returncode == 0
+    except subprocess.TimeoutExpired:
+        say(f"‘{stage.name}’ 단계가 {stage.minutes:g}분이 지나도 끝나지 않아 중단했습니다.")
+        return False
 
 
 def _summary(took: list[tuple[str, bool, float]]) -> int:

@@ -172,6 +172,14 @@ def test_every_stage_runs_and_the_failed_one_is_named(capfd, tmp_path, monkeypat
     assert testing.main(lambda: (sys.executable, "colab-python"), stages[1:]) == 0
 
 
+def test_a_stage_that_hangs_is_ended_and_named(capfd, monkeypatch):
+    monkeypatch.setenv("RESIDUAL_LAB_BROWSER", sys.executable)
+    stages = (testing.Stage("멈춘 단계", ("-c", "import time; time.sleep(1000)"), minutes=0.01), testing.Stage("다음", ("-c", "print('next')")))
+    assert testing.main(lambda: (sys.executable, "colab-python"), stages) == 1
+    said = capfd.readouterr().out
+    assert "‘멈춘 단계’ 단계가 0.01분이 지나도 끝나지 않아" in said and "next" in said and "실패한 단계: 멈춘 단계." in said
+
+
 def test_a_missing_browser_is_said_before_anything_is_installed(capsys, monkeypatch):
     monkeypatch.setenv("RESIDUAL_LAB_BROWSER", "/no/such/browser")
     assert testing.main(lambda: pytest.fail("began to install")) == 1
