@@ -29,7 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = ["--no-browser"] if arguments.no_browser else []
     LabApp.launch_instance([*lab_arguments(home() / "jupyterlab"), f"--port={arguments.port}", *options])
-    return 0
+    # The server has ended its kernels and stopped its loop; anyio's worker threads, which end with a loop that is closed, would
+    # keep the process (and the learner's terminal) waiting for ever.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def lab_arguments(folder: Path) -> list[str]:

@@ -26,6 +26,10 @@ def address(tmp_path, monkeypatch):
             assert int(said[1]) != port
             yield said[0]
             server.terminate()
+            try:
+                assert server.wait(60) == 0, "it ends when it is asked to"
+            finally:
+                server.kill()
 
 
 def test_jupyterlab_opens_in_korean_at_the_course_map(address, chromium_path):

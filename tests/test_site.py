@@ -21,6 +21,12 @@ from residual_lab.site.serve import make_server
 
 LESSON, EXERCISE = "lessons/01_degradation", "exercises/01_degradation"
 PAGES = ["index", LESSON, EXERCISE, "search"]
+"""One page of each kind; what differs from lesson to lesson is looked at on all of them."""
+LESSONS, EXERCISES = ([f"{folder}/{path.stem}" for path in sorted((CHECKOUT / folder).glob("*.ipynb"))] for folder in ("lessons", "exercises"))
+every_page = pytest.mark.parametrize("name", ["index", *LESSONS, *EXERCISES, "search"])
+every_lesson = pytest.mark.parametrize("name", LESSONS)
+DRAWN = """(lab) => [...lab.querySelectorAll('.rl-plot')].some((plot) => plot.querySelector('.rl-cell, .rl-column[d*="M"]')
+    || [...plot.querySelectorAll('.rl-mean')].some((path) => path.getTotalLength() > 5))"""
 LAUNCH = ["--disable-gpu", "--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
 
 
@@ -90,7 +96,7 @@ def visit(chromium, site, request):
     assert visit.problems == []
 
 
-@pytest.mark.parametrize("name", PAGES)
+@every_page
 def test_page_is_whole_by_itself(visit, name):
     """Nothing from another server, no error, every picture and formula there, every icon drawn."""
     page = visit.open(name)
@@ -130,15 +136,23 @@ def test_interface_is_korean(visit, name):
     assert page.locator("html").get_attribute("lang") == "ko"
 
 
-@pytest.mark.parametrize("visit", ["light", "dark"], indirect=True)
-@pytest.mark.parametrize("name", PAGES)
+@every_page
 def test_page_is_accessible(visit, name):
+    assert grave_problems(visit, name) == {}
+
+
+@pytest.mark.parametrize("visit", ["dark"], indirect=True)
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_accessible_in_the_dark(visit, name):
+    assert grave_problems(visit, name) == {}
+
+
+def grave_problems(visit, name):
     page = visit.open(name)
     visit.scroll_through()
     page.wait_for_function("[...document.querySelectorAll('.residual-lab-mount')].every((m) => 'alive' in m.dataset)")
     found = Axe().run(page, options={"preload": False}).response["violations"]
-    grave = {v["id"]: [node["html"][:200] for node in v["nodes"]] for v in found if v["impact"] in ("serious", "critical")}
-    assert grave == {}
+    return {v["id"]: [node["html"][:200] for node in v["nodes"]] for v in found if v["impact"] in ("serious", "critical")}
 
 
 def test_labs_modules_load_only_where_there_is_a_lab(visit):
@@ -156,16 +170,20 @@ def test_lab_plays_its_recording_to_the_end(visit):
     page.wait_for_function("(lab) => /끝|마쳤/.test(lab.textContent)", arg=lab.element_handle(), timeout=15_000)
 
 
-@pytest.mark.parametrize("kind", ["lab", "quiz", "predict", "check"])
-def test_every_mount_comes_alive(visit, kind):
-    page = visit.open(LESSON)
+@every_lesson
+def test_every_mount_comes_alive_and_every_lab_plays(visit, name):
+    page = visit.open(name)
     visit.scroll_through()
-    mounts = page.locator(f".residual-lab-mount[data-kind={kind}]")
-    assert mounts.count() > 0
-    for mount in mounts.all():
-        mount.scroll_into_view_if_needed()
-        assert mount.locator(".residual-lab").first.inner_text().strip()
-        assert mount.locator(".residual-lab-problem").count() == 0
+    for kind, least in {"lab": 2, "quiz": 1, "predict": 3, "check": 3}.items():
+        mounts = page.locator(f".residual-lab-mount[data-kind={kind}]")
+        assert mounts.count() >= least
+        for mount in mounts.all():
+            mount.scroll_into_view_if_needed()
+            assert mount.locator(".residual-lab").first.inner_text().strip()
+            assert mount.locator(".residual-lab-problem").count() == 0
+    for lab in page.locator(".residual-lab-mount[data-kind=lab] .rl-lab").all():
+        lab.get_by_role("button", name="시작").click()
+        page.wait_for_function(DRAWN, arg=lab.element_handle())
 
 
 def test_answers_are_kept_in_this_browser(visit):

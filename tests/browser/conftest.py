@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
-from playwright.sync_api import BrowserContext, sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from browser.jupyter import JupyterServer
-from browser.pages import BROWSER_ARGUMENTS, NotebookPage
+from browser.pages import BROWSER_ARGUMENTS, PATIENCE_MS
 
 PROFILES = ("today", "colab")
 
@@ -33,7 +32,9 @@ def servers(request):
 @pytest.fixture(scope="module")
 def context(chromium_path: str):
     """One browser, whose cache spares the pages from loading JupyterLab again and again."""
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path, args=BROWSER_ARGUMENTS)
         yield browser.new_context(viewport={"width": 1280, "height": 1000}, permissions=["clipboard-read", "clipboard-write"])
         browser.close()
+    expect.set_options(timeout=None)

@@ -97,11 +97,6 @@ class JupyterServer:
         book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=spec)
         nbformat.write(book, self.root / name)
 
-    def wait_for_kernel(self) -> None:
-        """Until no kernel has anything to do."""
-        while any(session["kernel"]["execution_state"] != "idle" for session in self.ask("GET", "sessions")):
-            time.sleep(0.05)
-
     def forget(self) -> None:
         """End every kernel, and remove what was written: the next test finds an unused server."""
         for session in self.ask("GET", "sessions"):

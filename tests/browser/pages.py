@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Locator
 
 from browser.jupyter import JupyterServer
@@ -14,6 +15,9 @@ BROWSER_ARGUMENTS = [
 PATIENCE_MS = 60_000
 """For states that a loaded machine may take long to reach."""
 
+_SHOWN = "(knob) => JSON.stringify([knob.innerText, ...[...knob.querySelectorAll('input, select')].map((one) => [one.checked, one.value])])"
+_DRAWN = """[...root.querySelectorAll('.rl-plot')].some((plot) => plot.querySelector('.rl-cell, .rl-column[d*="M"]')
+    || [...plot.querySelectorAll('.rl-mean')].some((path) => path.getTotalLength() > 5))"""
 _KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
 
 
@@ -78,9 +82,29 @@ class NotebookPage:
         lab.root.scroll_into_view_if_needed()
         return lab
 
+    def wear(self, theme: str) -> None:
+        """Change JupyterLab's theme; while it loads, a splash screen covers the page."""
+        self.do("apputils:change-theme", theme=theme)
+        self.page.wait_for_function(
+            "(theme) => document.body.dataset.jpThemeName === theme && !document.querySelector('#jupyterlab-splash')", arg=theme)
+
+    def grave_problems(self) -> list[tuple[str, str]]:
+        """What axe-core calls serious or critical in the course's widgets.
+
+        JupyterLab's body is 0 pixels high and hides what overflows it, which makes axe take all text for invisible and
+        check no contrast; that is undone while it looks.
+        """
+        body = self.page.locator("body")
+        body.evaluate("(body) => { body.style.overflow = 'visible'; }")
+        found = Axe().run(self.page, ".residual-lab", {"resultTypes": ["violations", "passes"]}).response
+        body.evaluate("(body) => { body.style.overflow = ''; }")
+        checked = {rule["id"]: len(rule["nodes"]) for rule in (*found["passes"], *found["violations"])}
+        assert checked["color-contrast"] >= 5, "axe looked at no text"
+        return [(rule["id"], node["html"]) for rule in found["violations"] if rule["impact"] in ("serious", "critical") for node in rule["nodes"]]
+
     def settle(self) -> None:
         """Until what was asked for has been drawn."""
-        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.page.wait_for_function("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))")
 
 
 class LabView:
@@ -110,6 +134,29 @@ class LabView:
 
     def passes(self, step: int) -> None:
         self.wait("root.querySelector('.rl-meter').value > argument", step)
+
+    def try_out(self) -> None:
+        """Move every control by keyboard, train until something is drawn, pin it and put everything back."""
+        self.root.scroll_into_view_if_needed()
+        for knob in self.root.locator("[data-knob]").all():
+            before = knob.evaluate(_SHOWN)
+            knob.locator("input, select").first.focus()
+            for key in ("ArrowUp", "ArrowDown", "ArrowDown", "Space"):
+                self.page.keyboard.press(key)
+                if knob.evaluate(_SHOWN) != before:
+                    break
+            assert knob.evaluate(_SHOWN) != before, knob.inner_text()
+        self.press("reset")
+        self.button("start").focus()
+        self.page.keyboard.press("Enter")
+        self.wait(_DRAWN)
+        if self.root.get_attribute("data-phase") == "running":  # some labs are done at once
+            self.button("pause").dispatch_event("click")
+        self.reaches("paused", "done")
+        self.press("pin")
+        assert self.root.locator("[data-pin]").count() == 1
+        self.press("reset")
+        self.reaches("idle")
 
     @property
     def step(self) -> int:
