@@ -49,7 +49,7 @@ class JupyterServer:
             f"--LabApp.app_settings_dir={place / 'settings'}", f"--LabApp.user_settings_dir={place / 'user-settings'}",
             f"--LabApp.workspaces_dir={place / 'workspaces'}",
             # Should this process be killed without a chance to clean up, the server ends by itself.
-            "--MappingKernelManager.cull_idle_timeout=600", "--ServerApp.shutdown_no_activity_timeout=600",
+            "--MappingKernelManager.cull_idle_timeout=3600", "--ServerApp.shutdown_no_activity_timeout=3600",
         ]
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(command, env=environment, cwd=place, stdout=log, stderr=subprocess.STDOUT)
