@@ -8,11 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from residual_lab import data
+from residual_lab import text as texts
 from residual_lab.blocks import scaling
 from residual_lab.blocks.transformer import PLACEMENTS, Attention, Design, Sizes, Transformer
-from residual_lab.training import StackedMLP, StackedTransformer, fit
-from residual_lab.training.fit import StackedAdam, cross_entropy, warmed
+from residual_lab.data import DataError
+from residual_lab.training.adam import StackedAdam, cross_entropy, fit_adam, warmed
+from residual_lab.training.stacked_transformer import StackedTransformer
 
 SMALL = Sizes(vocabulary=11, context=7, width=12, heads=3, depth=2)
 SEEDS = [3, 8]
@@ -275,13 +276,13 @@ def test_heads_must_divide_the_width():
 
 
 def train(model, *, seeds, conditions, steps=10, **more):
-    text = data.load_jamo()
-    batches = data.jamo_batches(text.ids, conditions=conditions, seeds=seeds, context=8, batch=4, steps=steps)
-    return torch.stack([step.losses for step in fit(model, batches, steps=steps, optimizer="adam", **more)])
+    text = texts.load_jamo()
+    batches = texts.jamo_batches(text.ids, conditions=conditions, seeds=seeds, context=8, batch=4, steps=steps)
+    return torch.stack([step.losses for step in fit_adam(model, batches, steps=steps, **more)])
 
 
 def language_model(designs, seeds=(3,)):
-    return StackedTransformer(Sizes(len(data.load_jamo().vocabulary), 8, 16, 2, 2), designs, seeds)
+    return StackedTransformer(Sizes(len(texts.load_jamo().vocabulary), 8, 16, 2, 2), designs, seeds)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
@@ -312,21 +313,14 @@ def test_the_warm_up_grows_to_one():
     assert warmed(1, 0) == 1.0
 
 
-@pytest.mark.parametrize(("more", "says"), [
-    ({"optimizer": "lion"}, "optimizer"), ({"schedule": "step"}, "schedule"),
-    ({"optimizer": "adam", "weight_decay": 0.1}, "가중치 감쇠"), ({"warmup": torch.tensor([1])}, "Adam에서만"),
-])  # fmt: skip
-def test_settings_that_do_not_go_together_are_refused(more, says):
-    from residual_lab.training import Condition
-
-    model = StackedMLP([Condition(skip=True)], [0], depth=2, sizes=(4, 4, 2))
-    with pytest.raises(ValueError, match=says):
-        next(fit(model, [], steps=1, lr=0.1, **more))
+def test_an_unknown_schedule_is_refused():
+    with pytest.raises(ValueError, match="schedule"):
+        next(fit_adam(language_model([Design("pre")]), [], steps=1, lr=0.1, schedule="step"))
 
 
 def test_positions_that_do_not_count_are_left_out_of_the_mean():
     logits = torch.randn(1, 2, 3, 5, generator=torch.Generator().manual_seed(0))
-    labels = torch.tensor([[[1, data.IGNORED, 2], [data.IGNORED, data.IGNORED, 4]]])
+    labels = torch.tensor([[[1, texts.IGNORED, 2], [texts.IGNORED, texts.IGNORED, 4]]])
     expected = F.cross_entropy(logits.flatten(0, 2), labels.flatten())
     torch.testing.assert_close(cross_entropy(logits, labels)[0], expected)
 
@@ -343,45 +337,45 @@ def test_gradient_norms_are_those_of_every_block():
 
 
 def test_the_text_is_letters_with_an_entropy():
-    text = data.load_jamo()
+    text = texts.load_jamo()
     assert 800 < len(text.ids) < 1200 and 40 < len(text.vocabulary) < 60
     whole = text.decode(text.ids)
     assert unicodedata.is_normalized("NFC", whole) and whole.startswith("산골 마을에는")
-    shares = [whole_nfd_count / len(text.ids) for whole_nfd_count in map(unicodedata.normalize("NFD", whole).count, text.vocabulary)]
+    shares = [unicodedata.normalize("NFD", whole).count(letter) / len(text.ids) for letter in text.vocabulary]
     assert text.entropy == pytest.approx(-sum(p * math.log(p) for p in shares))
     assert len(set(text.labels)) == len(text.vocabulary) and {"ㄱ", "-ㄱ", "ㅏ", "␣"} <= set(text.labels)
 
 
 def test_windows_are_the_texts_and_each_seed_has_its_own():
-    text = data.load_jamo()
+    text = texts.load_jamo()
     whole = text.decode(text.ids)
-    [(x, y)] = data.jamo_batches(text.ids, conditions=2, seeds=[0, 1], context=12, batch=3, steps=1)
+    [(x, y)] = texts.jamo_batches(text.ids, conditions=2, seeds=[0, 1], context=12, batch=3, steps=1)
     assert x.shape == y.shape == (4, 3, 12)
     assert torch.equal(x[..., 1:], y[..., :-1]) and torch.equal(x[:2], x[2:]) and not torch.equal(x[0], x[1])
     inner = text.decode(text.ids)[20:60]
     assert inner in whole
-    alone = next(data.jamo_batches(text.ids, conditions=1, seeds=[1], context=12, batch=3, steps=1))
+    alone = next(texts.jamo_batches(text.ids, conditions=1, seeds=[1], context=12, batch=3, steps=1))
     assert torch.equal(alone[0][0], x[1])
     with pytest.raises(ValueError, match="길어야"):
-        next(data.jamo_batches(text.ids[:10], conditions=1, seeds=[0], context=10, batch=1, steps=1))
+        next(texts.jamo_batches(text.ids[:10], conditions=1, seeds=[0], context=10, batch=1, steps=1))
 
 
 def test_a_missing_text_is_a_clear_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "ASSETS", tmp_path)
-    with pytest.raises(data.DataError, match="assets/data/.*다시 받거나"):
-        data.load_jamo.__wrapped__()
+    monkeypatch.setattr(texts, "ASSETS", tmp_path)
+    with pytest.raises(DataError, match="assets/data/.*다시 받거나"):
+        texts.load_jamo.__wrapped__()
 
 
 def test_repeated_sequences_repeat_and_count_only_where_the_past_tells():
-    [(x, y)] = data.repeated_sequences(conditions=2, seeds=[0, 1], batch=64, steps=1)
+    [(x, y)] = texts.repeated_sequences(conditions=2, seeds=[0, 1], batch=64, steps=1)
     assert x.shape == y.shape == (4, 64, 24) and torch.equal(x[:2], x[2:])
     periods = set()
     for row, labels in zip(x[0].tolist(), y[0].tolist()):
-        period = labels.count(data.IGNORED)
+        period = labels.count(texts.IGNORED)
         periods.add(period)
         assert len(set(row[:period])) == period
         assert all(row[t] == row[t - period] for t in range(period, 24))
         assert labels[period:-1] == row[period + 1 :] and labels[-1] == row[24 - period]
     assert periods == set(range(5, 13))
     with pytest.raises(ValueError, match="주기"):
-        next(data.repeated_sequences(conditions=1, seeds=[0], batch=1, steps=1, periods=(5, 20)))
+        next(texts.repeated_sequences(conditions=1, seeds=[0], batch=1, steps=1, periods=(5, 20)))

@@ -8,8 +8,7 @@ import torch
 
 from residual_lab.training.fit import Step, evaluate, fit
 from residual_lab.training.stacked import Condition, StackedConvNet, StackedMLP, stacked_batches
-from residual_lab.training.stacked_transformer import StackedTransformer
 
 torch.set_num_threads(1)
 
-__all__ = ["Condition", "StackedConvNet", "StackedMLP", "StackedTransformer", "Step", "evaluate", "fit", "stacked_batches"]
+__all__ = ["Condition", "StackedConvNet", "StackedMLP", "Step", "evaluate", "fit", "stacked_batches"]
