@@ -109,13 +109,25 @@ def test_a_stacked_network_with_shortcuts_computes_what_one_network_does(option)
 def test_a_he_initialised_residual_chain_of_16_blocks_is_worse_than_a_plain_one_and_zero_start_is_best(seed):
     error = NearIdentity.run(blocks=16, lr=0.003, seed=seed).numbers["error"]
     assert min(error["residual"]) > 10 * max(error["plain"])
-    assert 10 * max(error["zero"]) < min(error["plain"])
+    assert 10 * max(error["zero"] + error["identity"]) < min(error["plain"])
 
 
 def test_the_residual_form_loses_where_one_block_must_learn_minus_x_and_wins_with_four():
     one, four = (NearIdentity.run(blocks=n, target="opposite", lr=0.01).numbers["error"] for n in (1, 4))
     assert min(one["zero"]) > 1.5 * max(one["plain"])
     assert 1.5 * max(four["zero"]) < min(four["plain"])
+    assert 5 * max(four["zero"]) < min(four["identity"]), "from the same start, only the network with shortcuts learns it"
+
+
+def test_a_large_learning_rate_is_borne_by_the_residual_chain_from_the_identity_and_not_by_the_plain_one():
+    error = NearIdentity.run(blocks=8, lr=0.03).numbers["error"]
+    assert 2 * max(error["zero"]) < min(error["identity"])
+
+
+def test_a_plain_chain_from_the_identity_is_the_identity():
+    chain = StackedChain([Condition(skip=False, init="identity")], [0], blocks=5, sizes=(16, 32))
+    x = torch.randn(1, 7, 16)
+    assert torch.equal(chain(x), x)
 
 
 @pytest.mark.parametrize(("first", "last", "activation", "moves"), [

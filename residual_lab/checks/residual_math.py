@@ -51,16 +51,22 @@ def check_block_gradients(block_gradients: Callable[[Tensor, Tensor, Tensor, Ten
     generator = torch.Generator().manual_seed(21)
     table = []
     for name, k1, k2 in (("없음", 1, 1), ("W₂만", 1, 0), ("W₁만", 0, 1), ("둘 다", 0, 0)):
-        width, hidden, batch = (int(torch.randint(3, 9, (1,), generator=generator)) for _ in range(3))
+        width, more, batch = (int(torch.randint(3, 9, (1,), generator=generator)) for _ in range(3))
+        hidden = width + more
         x, g = (torch.randn(batch, width, generator=generator, dtype=torch.float64) for _ in range(2))
         w1 = k1 * torch.randn(hidden, width, generator=generator, dtype=torch.float64)
         w2 = k2 * torch.randn(width, hidden, generator=generator, dtype=torch.float64)
         given = _copies(w1, w2, x, g)
-        answer = _parts(call(block_gradients, *given), 2, "(∂W₁, ∂W₂)")
+        with torch.inference_mode():
+            answer = call(block_gradients, *given, hints={"does not require grad": "자동 미분을 쓰지 않고 식으로 계산합니다."})
+        answer = _parts(answer, 2, "(∂W₁, ∂W₂)")
         _untouched(given, (w1, w2, x, g))
-        d1, d2 = _tensor(answer[0], "∂W₁", w1.shape), _tensor(answer[1], "∂W₂", w2.shape)
         a, b = w1.clone().requires_grad_(), w2.clone().requires_grad_()
         true1, true2 = torch.autograd.grad(((x + (x @ a.T).relu() @ b.T) * g).sum(), (a, b))
+        if [getattr(part, "shape", None) for part in answer] == [w2.shape, w1.shape]:
+            swapped = _same(_tensor(answer[0], "∂W₂", w2.shape), true2)
+            raise NotYet("∂W₁과 ∂W₂의 순서가 바뀌었습니다." if swapped else "두 그래디언트가 전치되어 있습니다. 그래디언트의 모양은 가중치의 모양과 같습니다.")
+        d1, d2 = _tensor(answer[0], "∂W₁", w1.shape), _tensor(answer[1], "∂W₂", w2.shape)
         _compare_gradients(d1, d2, true1, true2, w1, w2, x, g)
         zeros = ["0" if not d.any() else "0 아님" for d in (d1, d2)]
         table.append(f"0에서 시작: {name} → ∂W₁ {zeros[0]}, ∂W₂ {zeros[1]}")
@@ -109,10 +115,16 @@ def check_resnet_params(resnet_params: Callable[[int, str], int]) -> None:
             require(value != without, f"{said} 지름길의 파라미터가 빠졌습니다. 투영이 {projected}개 있습니다.")
             require(value != expected - channels, f"{said} 투영 뒤의 BN을 세지 않았습니다.")
             require(value != expected - 10, f"{said} 출력층의 편향 10개가 빠졌습니다.")
+            require(value != expected - 650, f"{said} 출력층(64 × 10 + 10)이 빠졌습니다.")
+            require(value != expected - 464, f"{said} 맨 앞의 합성곱과 그 BN이 빠졌습니다.")
+            require(value != expected - 32, f"{said} 맨 앞 합성곱 뒤의 BN이 빠졌습니다.")
+            require(value != expected - batch_norms // 2, f"{said} BN의 파라미터는 채널마다 γ와 β 둘입니다.")
+            require(value - expected != 16 * 16 + 2 * 16, f"{said} 첫 단계는 입력과 출력의 모양이 같아 투영이 없습니다.")
             require(not (option == "A" and value in (_parameters(n, "B"), _parameters(n, "C"))), f"{said} A의 지름길에는 파라미터가 없습니다.")
             require(not (option == "C" and value == _parameters(n, "B")), f"{said} C는 모양이 같은 블록에도 투영을 둡니다.")
             more = value - expected
-            raise NotYet(f"{said} {abs(more):,}개가 {'많습니다' if more > 0 else '모자랍니다'}(여러분의 답 {value:,}개). 합성곱에는 편향이 없습니다.")
+            raise NotYet(f"{said} {abs(more):,}개가 {'많습니다' if more > 0 else '모자랍니다'}(여러분의 답 {value:,}개)."
+                         + " 합성곱에는 편향이 없습니다." * (more > 0))
     for n, said in PAPER.items():
         value = _whole(call(resnet_params, n, "A"))
         require(value == _parameters(n, "A"), f"n={n}, 지름길 A의 수가 다릅니다. n을 몇 가지만 적어 두지 말고 식으로 계산하세요.")
@@ -152,12 +164,14 @@ def check_safe_residual(safe_residual: Callable[[Tensor, Tensor], Tensor]) -> No
 
 def _must_refuse(safe_residual: Callable, a: tuple, b: tuple, generator: torch.Generator) -> None:
     try:
-        safe_residual(torch.randn(a, generator=generator), torch.randn(b, generator=generator))
+        returned = safe_residual(torch.randn(a, generator=generator), torch.randn(b, generator=generator))
     except ValueError:
         return
     except Exception as problem:
-        raise NotYet(f"{a}와 {b}: ValueError를 내야 하는데 {type(problem).__name__}이(가) 났습니다.") from problem
-    raise NotYet(f"{a}와 {b}는 모양이 다른데 받아들였습니다. 브로드캐스트가 가려 준 것은 아닌지 모양 전체를 견주세요.")
+        raise NotYet(f"{a}, {b}: ValueError를 내야 하는데 {type(problem).__name__}이(가) 났습니다.") from problem
+    require(returned is not None and not isinstance(returned, Exception),
+            f"{a}, {b}: 오류를 돌려주거나 출력하지 말고 `raise ValueError(...)`로 내야 합니다.")
+    raise NotYet(f"{a}, {b}: 두 모양이 다른데 받아들였습니다. 브로드캐스트가 가려 준 것은 아닌지 모양 전체를 견주세요.")
 
 
 def check_as_plain(as_plain: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]) -> None:
@@ -171,6 +185,8 @@ def check_as_plain(as_plain: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Te
         answer = _parts(call(as_plain, *given), 4, "(V₁, c₁, V₂, c₂)")
         _untouched(given, block)
         rows = answer[0].shape[0] if isinstance(answer[0], (Tensor, np.ndarray)) and answer[0].ndim == 2 else hidden + 2 * width
+        if isinstance(answer[0], (Tensor, np.ndarray)) and tuple(answer[0].shape) == (width, hidden + 2 * width):
+            raise NotYet("V₁이 전치되어 있습니다. W₁처럼 (은닉 수, 폭) 모양이어야 합니다.")
         shapes = ((rows, width), (rows,), (width, rows), (width,))
         v1, c1, v2, c2 = (_tensor(p, name, shape).double() for p, name, shape in zip(answer, ("V₁", "c₁", "V₂", "c₂"), shapes))
         require(rows <= hidden + 2 * width, f"은닉 뉴런은 {hidden + 2 * width}개면 되는데 {rows}개를 썼습니다.")
@@ -182,6 +198,8 @@ def check_as_plain(as_plain: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Te
             require(not torch.allclose(y, branch + x.relu(), atol=1e-4), "x의 음수가 사라졌습니다. ReLU(x)만으로는 모자라고 ReLU(−x)를 빼야 합니다.")
             require(not torch.allclose(y, branch + x.abs(), atol=1e-4), "|x|가 더해졌습니다. ReLU(x) + ReLU(−x)가 아니라 ReLU(x) − ReLU(−x)입니다.")
             require(not torch.allclose(y, branch - x, atol=1e-4), "부호가 반대입니다. −x가 더해졌습니다.")
+            require(not torch.allclose(y, x + branch - b2, atol=1e-4), "b₂가 빠졌습니다. c₂에 무엇을 두었는지 보세요.")
+            require(not c1[hidden:].any(), "새 뉴런의 편향은 0이어야 합니다. 0이 아니면 ReLU(x) − ReLU(−x)가 x가 되지 않습니다.")
             raise NotYet("플레인 블록의 출력이 x + F(x)와 다릅니다. V₂의 뒤쪽 열이 ReLU(x)와 ReLU(−x)에 무엇을 곱하는지 보세요.")
         print(f"폭 {width}, 은닉 {hidden} → 은닉 {rows}: 같은 함수입니다")
     passed("2-4")
@@ -190,13 +208,14 @@ def check_as_plain(as_plain: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Te
 def check_matrix_residuals(matrix_residuals: Callable[[Tensor, int], Sequence[Tensor]]) -> None:
     """Task 2-5: A_l with ∏(I + A_l) = e^M, every one of them small."""
     generator = torch.Generator().manual_seed(25)
-    for size, layers, scale in ((3, 1, 1.0), (4, 4, 2.0), (6, 16, 1.0), (5, 64, 3.0)):
+    for size, layers, scale in ((4, 4, 2.0), (3, 1, 1.0), (6, 16, 1.0), (5, 64, 3.0)):
         M = torch.randn(size, size, generator=generator, dtype=torch.float64)
         M = scale * M / torch.linalg.matrix_norm(M, ord=2)
         given = M.clone()
         answer = call(matrix_residuals, given, layers)
         _untouched([given], [M])
         require(isinstance(answer, (list, tuple, Tensor)), "행렬 L개의 리스트를 돌려주어야 합니다.")
+        require(not (isinstance(answer, Tensor) and answer.ndim == 2), "행렬 하나가 아니라 L개를 담은 리스트를 돌려주어야 합니다.")
         require(len(answer) == layers, f"행렬이 {layers}개여야 하는데 {len(answer)}개입니다.")
         pieces = [_tensor(a, "A_l", M.shape).double() for a in answer]
         eye = torch.eye(size, dtype=torch.float64)
@@ -221,6 +240,9 @@ def _compare_product(pieces: list[Tensor], M: Tensor, eye: Tensor, layers: int) 
     require(not close(pieces), "I를 빼지 않았습니다. 곱하는 것은 A_l이 아니라 I + A_l입니다.")
     require(not all(torch.allclose(a, M / layers) for a in pieces), "A_l = M/L은 어림일 뿐입니다. (I + M/L)ᴸ은 L이 아주 클 때만 e^M에 가깝습니다.")
     require(not all(torch.allclose(a, torch.linalg.matrix_exp(M) / layers - eye) for a in pieces), "e^M을 L로 나누었습니다. 나눌 것은 지수 M입니다.")
+    power = torch.linalg.matrix_exp(M / layers)
+    require(not all(torch.allclose(a, power - 1) for a in pieces), "모든 원소에서 1을 뺐습니다. 뺄 것은 1이 아니라 단위행렬 I입니다.")
+    require(not all(torch.allclose(a, (torch.linalg.matrix_exp(M) - eye) / layers) for a in pieces), "e^M − I를 L로 나누었습니다. 나눌 것은 지수 M입니다.")
     elementwise = (M / layers).exp()
     require(not all(torch.allclose(a, elementwise - eye) for a in pieces), "원소마다의 지수 `exp`를 썼습니다. 행렬의 지수는 `torch.linalg.matrix_exp`입니다.")
     raise NotYet(f"L={layers}: ∏(I + A_l)이 e^M과 다릅니다.")

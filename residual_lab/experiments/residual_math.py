@@ -20,7 +20,11 @@ from residual_lab.training.shortcuts import StackedShortcutNet
 from residual_lab.training.slices import directions, plane
 
 WIDTH, HIDDEN = 16, 32
-FORMS = {"plain": "플레인 (He)", "residual": "잔차 (He)", "zero": "잔차 (0에서 시작)"}
+FORMS = {"plain": "플레인 (He)", "identity": "플레인 (항등에서 시작)", "residual": "잔차 (He)", "zero": "잔차 (0에서 시작)"}
+CONDITIONS = {
+    "plain": Condition(skip=False), "identity": Condition(skip=False, init="identity"),
+    "residual": Condition(skip=True), "zero": Condition(skip=True, init="zero"),
+}
 TARGETS = {"near": "항등 + 작은 변화", "other": "항등과 무관", "opposite": "항등의 반대 (−x)"}
 
 
@@ -52,14 +56,14 @@ def target_batches(target: str, seeds: range, *, conditions: int, steps: int, ba
 
 @dataclass(frozen=True)
 class NearIdentity(Experiment):
-    """Chains of blocks learn a map near the identity: plain, residual with He init, residual that begins at zero."""
+    """Chains of blocks learn a map near the identity: plain and residual, each from He init and from the identity."""
 
     id = "near_identity"
-    title = "항등에 가까운 함수 맞추기: 세 가지 꼴"
-    note = "16차원 벡터를 받아 목표 함수의 값을 내도록 블록의 사슬 열다섯 개(세 꼴 × 시드 다섯)가 함께 배웁니다. 데이터를 계속 새로 뽑고, Adam으로 300단계, 배치 64."
+    title = "항등에 가까운 함수 맞추기: 지름길과 출발점"
+    note = "16차원 벡터를 받아 목표 함수의 값을 내도록 블록을 이은 망 스무 개(네 가지 × 시드 다섯)가 함께 배웁니다. 데이터를 계속 새로 뽑고, Adam으로 300단계, 배치 64."
     panels = (
         Lines("loss", "평균제곱오차 (미니배치)", x="단계", y="평균제곱오차", series=FORMS, scale="log"),
-        Table("final", "학습이 끝난 뒤, 새 벡터 1,024개에서", columns=("꼴", "평균제곱오차 평균", "범위")),
+        Table("final", "학습이 끝난 뒤, 새 벡터 1,024개에서", columns=("망", "평균제곱오차 평균", "범위")),
     )
     grid = {"blocks": (1, 2, 4, 8, 16), "target": tuple(TARGETS), "lr": (0.003, 0.01, 0.03)}
     sample = {"blocks": 1}
@@ -73,16 +77,16 @@ class NearIdentity(Experiment):
 
     def frames(self) -> Iterator[Frame]:
         seeds = self.seed_range()
-        conditions = (Condition(skip=False), Condition(skip=True), Condition(skip=True, init="zero"))
+        conditions = [CONDITIONS[form] for form in FORMS]
         model = StackedChain(conditions, seeds, blocks=self.blocks, sizes=(WIDTH, HIDDEN))
-        batches = target_batches(self.target, seeds, conditions=3, steps=self.steps)
+        batches = target_batches(self.target, seeds, conditions=len(FORMS), steps=self.steps)
         for step, losses in fit_squares(model, batches, steps=self.steps, lr=self.lr):
-            frame = Frame(step, self.steps, curves={"loss": dict(zip(FORMS, losses.chunk(3)))})
+            frame = Frame(step, self.steps, curves={"loss": dict(zip(FORMS, losses.chunk(len(FORMS))))})
             if step == self.steps:
-                [(x, y)] = target_batches(self.target, seeds, conditions=3, steps=1, batch=1024, offset=400_000)
+                [(x, y)] = target_batches(self.target, seeds, conditions=len(FORMS), steps=1, batch=1024, offset=400_000)
                 with torch.no_grad():
                     errors = (model(x) - y).square().mean((1, 2))
-                frame.numbers["error"] = dict(zip(FORMS, errors.chunk(3)))
+                frame.numbers["error"] = dict(zip(FORMS, errors.chunk(len(FORMS))))
                 frame.tables["final"] = [[FORMS[form], *_mean_and_range(e)] for form, e in frame.numbers["error"].items()]
             yield frame
 

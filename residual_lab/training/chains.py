@@ -16,7 +16,8 @@ class StackedChain(nn.Module):
 
     Args:
         conditions, seeds: the stack holds every condition with every seed; init "zero" puts the last layer of every
-            block at zero, and "he" is He et al. 2015 (arXiv:1502.01852), everywhere.
+            block at zero, "identity" makes every branch relu(h) − relu(−h) = h, and "he" is He et al. 2015
+            (arXiv:1502.01852), everywhere.
         blocks: number of blocks.
         sizes: (width of the chain, hidden width of a block).
     """
@@ -30,6 +31,10 @@ class StackedChain(nn.Module):
             generator = torch.Generator().manual_seed(seed)
             w1 = torch.randn(blocks, width, hidden, generator=generator) * (2 / width) ** 0.5
             w2 = torch.randn(blocks, hidden, width, generator=generator) * (2 / hidden) ** 0.5
+            if condition.init == "identity":
+                eye = torch.eye(width)
+                w1 = torch.cat([eye, -eye, torch.zeros(width, hidden - 2 * width)], dim=1).repeat(blocks, 1, 1)
+                w2 = w1.transpose(1, 2)
             drawn.append((w1, w2 * (condition.init != "zero")))
         k = len(members)
         self.w1, self.w2 = (nn.ParameterList(w.contiguous() for w in torch.stack(stack, dim=1)) for stack in zip(*drawn))
