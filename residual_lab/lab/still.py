@@ -33,9 +33,11 @@ def _bars(ax, panel: dict, run: dict) -> None:
     for place, series in enumerate(panel["series"]):
         heights = np.array(profiles[series["key"]], dtype=float)
         width = 0.8 / len(panel["series"])
-        ax.bar(np.arange(1, len(heights) + 1) + (place - 0.5) * width, heights, width, label=series["label"],
+        at = np.arange(1, len(heights) + 1) + (place - (len(panel["series"]) - 1) / 2) * width
+        ax.bar(at, heights, width, label=series["label"],
                color=figures.PALETTE[place], hatch="" if place == 0 else "///")
     ax.set_yscale(panel["scale"])
+    ax.margins(y=0.05 + 0.14 * len(panel["series"]))  # room for the legend above the bars
     ax.legend()
 
 
