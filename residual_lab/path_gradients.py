@@ -39,18 +39,17 @@ def by_length(net: StackedConvNet, x: Tensor, y: Tensor) -> Iterator[Tensor]:
     sums = torch.autograd.grad(loss, h)[0].unsqueeze(0)
     after = h.detach()
     for block, before in zip(reversed(blocks), reversed(inputs)):
-        arriving = (sums * (after > 0)).flatten(0, 1)
-        h = before.repeat(len(sums), 1, 1, 1).requires_grad_()
-        taken = _pulled(branch(block, h), h, arriving).unflatten(0, (len(sums), -1))
-        past = _pulled(shortcut(net, block, h), h, arriving).unflatten(0, (len(sums), -1))
+        arriving, h = sums * (after > 0), before.requires_grad_()
+        taken, past = (_pulled(part, h, arriving) for part in (branch(block, h), shortcut(net, block, h)))
         none = torch.zeros_like(past[:1])
         sums = torch.cat([past, none]) + torch.cat([none, taken])
-        after = before
+        after = before.detach()
         yield sums.unflatten(2, (k, -1))
 
 
-def _pulled(output: Tensor, h: Tensor, v: Tensor) -> Tensor:
-    return torch.autograd.grad(output, h, v)[0]
+def _pulled(output: Tensor, h: Tensor, arriving: Tensor) -> Tensor:
+    """Each of the arriving gradients, taken back from the output to h."""
+    return torch.stack([torch.autograd.grad(output, h, v, retain_graph=True)[0] for v in arriving])
 
 
 def shortcut(net: StackedConvNet, block: nn.ModuleDict, h: Tensor) -> Tensor:

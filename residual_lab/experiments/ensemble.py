@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,61 +19,10 @@ from residual_lab.data import load_digits
 from residual_lab.experiments.base import (
     Bars, Experiment, Frame, Table, choice, log_slider, seed_knob, slider, toggle,
 )
-from residual_lab.training import Condition, StackedConvNet, evaluate, fit, stacked_batches
-
-EPOCHS = 12
-BATCH = 128
-KINDS = {"plain": "플레인", "residual": "잔차"}
-DEPTHS = {20: 3, 56: 9}
-SETTING = f"폭 4, 숫자 그림(8×8), {EPOCHS}에폭, SGD 학습률 0.05, 모멘텀 0.9, 가중치 감쇠 0.0001, 배치 128, 시드 셋."
-
-_finished: dict[tuple, tuple[StackedConvNet, list[Tensor]]] = {}
-
-
-def learning(kinds: Sequence[str], depth: int, seeds: range) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
-    """Train the ConvNets of He et al. 2015, §4.2, once in a session: step, steps and mini-batch losses by kind.
-
-    A second time the stored losses are told again, so that a lab answers at once when only another block is chosen.
-    """
-    steps = EPOCHS * (len(load_digits().x_train) // BATCH)
-    key = (tuple(kinds), depth, seeds)
-    if key in _finished:
-        losses = iter(_finished[key][1])
-    else:
-        net = fresh(kinds, depth, seeds)
-        task = load_digits()
-        batches = stacked_batches(task.x_train, task.y_train, conditions=len(kinds), seeds=seeds, batch=BATCH, steps=steps)
-        losses = (step.losses for step in fit(net, batches, steps=steps, lr=0.05, weight_decay=1e-4))
-    told = []
-    for step, loss in enumerate(losses, start=1):
-        told.append(loss)
-        if step == steps and key not in _finished:
-            _finished[key] = net.eval(), told
-        yield step, steps, dict(zip(kinds, loss.chunk(len(kinds))))
-
-
-def trained(kinds: Sequence[str], depth: int, seeds: range) -> StackedConvNet:
-    """The trained stack, in evaluation mode; it is trained now unless that was done before."""
-    for _ in learning(kinds, depth, seeds):
-        pass
-    return _finished[tuple(kinds), depth, seeds][0]
-
-
-def fresh(kinds: Sequence[str], depth: int, seeds: range) -> StackedConvNet:
-    """The same stack before training."""
-    net = StackedConvNet([Condition(skip=kind == "residual") for kind in kinds], seeds, n=DEPTHS[depth], width=4)
-    for module in net.modules():
-        if isinstance(module, torch.nn.Conv2d):  # with four channels a network a quarter faster on a CPU
-            module.to(memory_format=torch.channels_last)
-    return net
-
-
-@cache
-def without_block(kinds: tuple[str, ...], depth: int, seeds: range, block: int, reestimate: bool = False) -> Tensor:
-    """Test error in percent of every network of a trained stack without one block (from 0), measured once in a session."""
-    net = trained(kinds, depth, seeds)
-    return lesions.error(net, lesions.without(net, [block]), load_digits(), reestimate=reestimate)
-
+from residual_lab.experiments.trained_networks import (
+    DEPTHS, KINDS, SETTING, fresh, loss_panel, trained, training_frames, without_block,
+)
+from residual_lab.training import StackedConvNet, evaluate
 
 def _percent(errors: Tensor) -> str:
     return f"{errors.mean():.1f}"
@@ -133,9 +82,10 @@ class GradientPaths(Experiment):
 
     id = "gradient_paths"
     title = "어떤 길이의 경로가 그래디언트를 나르는가"
-    note = f"잔차 ConvNet에서 손실의 그래디언트를 출력에서 첫 블록의 입력까지, 경로의 길이별로 나누어 되돌립니다. 학습 그림 32장. {SETTING}"
+    note = f"잔차 ConvNet에서 손실의 그래디언트를 출력에서 첫 블록의 입력까지, 경로의 길이별로 나누어 되돌립니다. 학습 그림 16장. {SETTING}"
     series = {"count": "경로 수의 몫", "magnitude": "개수 × 크기 (표집)", "exact": "실제 기여 (정확)"}
     panels = (
+        loss_panel({"residual": "잔차"}),
         Bars("share", "길이별 몫 (%)", x="경로의 길이 (지나는 가지의 수, 1부터)", y="몫 (%)", series=series),
         Bars("single", "경로 하나가 나르는 그래디언트의 크기", x="경로의 길이 (지나는 가지의 수, 1부터)", y="노름 (표집 평균)",
              series={"norm": "경로 하나"}, scale="log"),
@@ -149,31 +99,33 @@ class GradientPaths(Experiment):
     seed: int = seed_knob()
 
     seeds_per_run = 3
-    images = 32
+    images = 16
     paths = 12
 
     def frames(self) -> Iterator[Frame]:
         seeds, n, task = self.seed_range(), 3 * DEPTHS[self.depth], load_digits()
-        before = 0
+        x, y = task.x_train[: self.images], task.y_train[: self.images]
         if self.state == "trained":
-            for step, before, _ in learning(["residual"], self.depth, seeds):
-                yield Frame(step, before + 2 * n)
+            for frame in training_frames(["residual"], self.depth, seeds, more=2 * n):
+                yield frame
             net = trained(["residual"], self.depth, seeds)
         else:
             sample = task.x_train[: lesions.SAMPLE]
             net = lesions.with_new_statistics(fresh(["residual"], self.depth, seeds), sample.expand(len(seeds), *sample.shape))
-        total = before + 2 * n
-        x, y = task.x_train[: self.images], task.y_train[: self.images]
+            loss = evaluate(net, sample, task.y_train[: lesions.SAMPLE], networks=len(seeds))[0].mean()
+            frame = Frame(1, 1 + 2 * n, profiles={"loss": {"residual": loss.unsqueeze(0)}})
+            yield frame
+        before, total, learned = frame.step, frame.total, frame.profiles
         for passed, sums in enumerate(path_gradients.by_length(net, x, y), start=1):
             exact = path_gradients.contributions(sums)
-            yield Frame(before + passed, total, profiles=self._profiles(passed, exact))
+            yield Frame(before + passed, total, profiles=learned | self._profiles(passed, exact))
 
         generator, norms = torch.Generator().manual_seed(0), []
         for length in range(n + 1):
             drawn = path_gradients.sampled_norms(net, x[:8], y[:8], length=length, paths=self.paths, generator=generator)
             norms.append(drawn.mean(0))
             if 0 < length < n:
-                yield Frame(before + n + length, total, profiles=self._profiles(n, exact, norms))
+                yield Frame(before + n + length, total, profiles=learned | self._profiles(n, exact, norms))
         norms = torch.stack(norms).double()
         weighted = norms * torch.tensor([math.comb(n, k) for k in range(n + 1)], dtype=torch.float64).unsqueeze(1)
         magnitude = weighted / weighted.sum(0)
@@ -181,7 +133,8 @@ class GradientPaths(Experiment):
         means = {"count": torch.full((len(seeds),), n / 2), "magnitude": (lengths * magnitude).sum(0), "exact": (lengths * exact).sum(0)}
         rows = [[label, f"{means[key].mean():.1f}", ", ".join(f"{v:.1f}" for v in means[key])] for key, label in self.series.items()]
         numbers = {"mean_length": means, "share": {"magnitude": magnitude.T, "exact": exact.T}, "norm": {"single": norms.T}}
-        yield Frame(total, total, profiles=self._profiles(n, exact, list(norms), magnitude), tables={"final": rows}, numbers=numbers)
+        profiles = learned | self._profiles(n, exact, list(norms), magnitude)
+        yield Frame(total, total, profiles=profiles, tables={"final": rows}, numbers=numbers)
 
     def _profiles(self, passed: int, exact: Tensor, norms: Sequence[Tensor] = (), magnitude: Tensor | None = None) -> dict:
         """Shares in percent and norms without length 0; lengths that no path has yet are at zero."""
@@ -195,11 +148,6 @@ class GradientPaths(Experiment):
         return profiles
 
 
-def _by_epoch(losses: Sequence[Tensor], steps: int) -> Tensor:
-    """Mean loss of each epoch so far; the last one may have just begun."""
-    return torch.stack([part.mean() for part in torch.stack(list(losses)).split(steps // EPOCHS)])
-
-
 LESION_COLUMNS = ("망", "지우기 전 시험 오차 (%)", "지운 뒤 평균 (%)", "지운 뒤 범위 (%)")
 
 
@@ -211,7 +159,7 @@ class Lesion(Experiment):
     title = "병변 실험: 플레인 20층과 잔차 20층에서 블록 하나 지우기"
     note = f"플레인과 잔차 20층을 함께 학습한 뒤 블록을 하나씩 지우고 시험 오차를 잽니다. 다시 학습하지 않습니다. {SETTING} 두 번째부터는 학습한 망을 다시 씁니다."
     panels = (
-        Bars("loss", "학습: 에폭마다의 학습 손실", x="에폭", y="교차 엔트로피 (시드 평균)", series=KINDS, scale="log"),
+        loss_panel(KINDS),
         Bars("error", "블록 하나를 지운 뒤의 시험 오차 (%)", x="지운 블록 (입력 → 출력)", y="시험 오차 (%, 시드 평균)", series=KINDS),
         Table("final", "고른 블록을 지우면", columns=LESION_COLUMNS),
     )
@@ -228,13 +176,10 @@ class Lesion(Experiment):
 
     def frames(self) -> Iterator[Frame]:
         seeds, blocks = self.seed_range(), 3 * DEPTHS[self.depth]
-        told: dict[str, list[Tensor]] = {kind: [] for kind in self.kinds}
-        for step, steps, losses in learning(self.kinds, self.depth, seeds):
-            for kind, loss in losses.items():
-                told[kind].append(loss.mean())
-            learned = {kind: _by_epoch(values, steps) for kind, values in told.items()}
-            yield Frame(step, steps + blocks, profiles={"loss": learned})
-        net, task, total = trained(self.kinds, self.depth, seeds), load_digits(), steps + blocks
+        for frame in training_frames(self.kinds, self.depth, seeds, more=blocks):
+            yield frame
+        steps, total, learned = frame.step, frame.total, frame.profiles
+        net, task = trained(self.kinds, self.depth, seeds), load_digits()
         before = self._by_kind(evaluate(net, task.x_test, task.y_test, networks=len(net.members))[1])
         measure = partial(without_block, self.kinds, self.depth, seeds, reestimate=self.reestimate)
         chosen = self._by_kind(measure(self.block - 1))
@@ -243,7 +188,7 @@ class Lesion(Experiment):
         for block in range(blocks):
             after.append(measure(block))
             measured = self._by_kind(torch.stack(after))
-            frame = Frame(steps + block + 1, total, profiles={"loss": learned, "error": self._bars(before, measured)}, tables={"final": rows})
+            frame = Frame(steps + block + 1, total, profiles=learned | {"error": self._bars(before, measured)}, tables={"final": rows})
             if block == blocks - 1:
                 frame.numbers = {"before": before, "after": {kind: errors.T for kind, errors in measured.items()}}
             yield frame
@@ -263,7 +208,7 @@ class LesionDeep(Lesion):
     title = "병변 실험: 잔차 56층에서 블록 하나 지우기"
     note = f"잔차 56층(블록 27개)을 학습한 뒤 블록을 하나씩 지우고 시험 오차를 잽니다. 다시 학습하지 않습니다. {SETTING} 두 번째부터는 학습한 망을 다시 씁니다."
     panels = (
-        Bars("loss", "학습: 에폭마다의 학습 손실", x="에폭", y="교차 엔트로피 (시드 평균)", series={"residual": "잔차 56층"}, scale="log"),
+        loss_panel({"residual": "잔차 56층"}),
         Bars("error", "블록 하나를 지운 뒤의 시험 오차 (%)", x="지운 블록 (입력 → 출력)", y="시험 오차 (%, 시드 평균)",
              series={"after": "지운 뒤", "before": "지우기 전"}),
         Table("final", "고른 블록을 지우면", columns=LESION_COLUMNS),
@@ -290,6 +235,7 @@ class LesionMany(Experiment):
     note = f"학습이 끝난 망에서 무작위로 고른 블록을 여덟 개까지(20층은 일곱 개까지) 차례로 지우거나, 같은 스테이지의 두 블록을 맞바꾸기를 그만큼 되풀이합니다. 고르는 방법 네 가지의 평균입니다. {SETTING}"
     networks = {"residual_56": "잔차 56층", "residual_20": "잔차 20층", "plain_20": "플레인 20층"}
     panels = (
+        loss_panel({"chosen": "고른 망"}),
         Bars("error", "시험 오차 (%)", x="지운 블록 수 또는 맞바꾼 횟수 k", y="시험 오차 (%, 평균)",
              series={"after": "한 뒤", "before": "하기 전"}),
         Table("final", "k마다", columns=("k", "남은 경로의 비율", "켄들 τ 평균", "시험 오차 평균 (%)", "시드별 (%)")),
@@ -311,8 +257,10 @@ class LesionMany(Experiment):
         seeds = self.seed_range()
         kinds = ("residual",) if depth == "56" else ("plain", "residual")
         most = min(self.most, 3 * DEPTHS[int(depth)] - 2)
-        for step, steps, _ in learning(kinds, int(depth), seeds):
-            yield Frame(step, steps + most)
+        for frame in training_frames(kinds, int(depth), seeds, more=most):
+            learned = {"loss": {"chosen": frame.profiles["loss"][kind]}}
+            yield Frame(frame.step, frame.total, profiles=learned)
+        steps, total = frame.step, frame.total
         net, task = trained(kinds, int(depth), seeds), load_digits()
         mine = slice(kinds.index(kind) * len(seeds), (kinds.index(kind) + 1) * len(seeds))
         before = evaluate(net, task.x_test, task.y_test, networks=len(net.members))[1][mine]
@@ -326,7 +274,7 @@ class LesionMany(Experiment):
             left = f"1/{2**k}" if self.how == "delete" else "1"
             rows.append([k, left, f"{tau:.2f}", _percent(errors), ", ".join(f"{e:.1f}" for e in errors)])
             bars = {"after": torch.stack(after).mean(1), "before": before.mean().expand(most)}
-            frame = Frame(steps + k, steps + most, profiles={"error": bars}, tables={"final": list(rows)})
+            frame = Frame(steps + k, total, profiles=learned | {"error": bars}, tables={"final": list(rows)})
             if k == most:
                 frame.numbers = {"before": {self.network: before}, "after": {self.network: torch.stack(after).T}}
             yield frame
@@ -358,6 +306,7 @@ class Refinement(Experiment):
     title = "반복 정련: 블록마다 얼마나 고치는가"
     note = f"학습이 끝난 잔차 망에서 블록이 은닉값을 얼마나 바꾸는지와, 마지막 스테이지의 블록을 뒤에서부터 빼고 바로 출력층을 붙였을 때의 시험 오차를 잽니다. {SETTING}"
     panels = (
+        loss_panel({"residual": "잔차"}),
         Bars("change", "블록이 은닉값을 바꾸는 정도", x="블록 (입력 → 출력)", y="바뀐 크기 ÷ 원래 크기", series={"residual": "잔차"}),
         Bars("exit", "일찍 답을 읽을 때의 시험 오차 (%)", x="마지막 스테이지에서 지난 블록 수", y="시험 오차 (%, 시드 평균)", series={"residual": "잔차"}),
         Table("final", "블록별", columns=("블록", "바뀐 정도 (시드 평균)", "하나 지운 뒤 시험 오차 (%)")),
@@ -372,17 +321,17 @@ class Refinement(Experiment):
 
     def frames(self) -> Iterator[Frame]:
         seeds, n = self.seed_range(), DEPTHS[self.depth]
-        for step, steps, _ in learning(["residual"], self.depth, seeds):
-            yield Frame(step, steps + 3 * n)
+        for frame in training_frames(["residual"], self.depth, seeds, more=3 * n):
+            yield frame
+        steps, total, learned = frame.step, frame.total, frame.profiles
         net, task = trained(["residual"], self.depth, seeds), load_digits()
-        total = steps + 3 * n
         change = relative_changes(net, task.x_test)
         exits = torch.stack([lesions.error(net, lesions.without(net, range(2 * n + done, 3 * n)), task) for done in range(1, n + 1)])
         after: list[Tensor] = []
         for block in range(3 * n):
             after.append(without_block(("residual",), self.depth, seeds, block))
             shown = min(n, block + 1)
-            profiles = {"change": {"residual": change[: block + 1].mean(1)}, "exit": {"residual": exits[:shown].mean(1)}}
+            profiles = learned | {"change": {"residual": change[: block + 1].mean(1)}, "exit": {"residual": exits[:shown].mean(1)}}
             rows = [[b + 1, f"{change[b].mean():.2f}", _percent(errors)] for b, errors in enumerate(after)]
             frame = Frame(steps + block + 1, total, profiles=profiles, tables={"final": rows})
             if block == 3 * n - 1:
