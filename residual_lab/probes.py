@@ -25,7 +25,7 @@ class Chain:
         skip: False for h ← F(h).
         scale: the factor s on the branch (1 in a plain chain).
         norm: "none", "batch" (training-mode BN without its parameters) or "fixed" (the same forwards, but backwards its
-            statistics are constants, as in evaluation mode).
+            statistics are constants).
     """
 
     weights: Sequence[Tensor]
@@ -125,6 +125,13 @@ def correlation(gradients: Tensor) -> Tensor:
     batch = gradients.shape[1]
     squares = gradients.square().sum((1, 2))
     return (gradients.sum(1).square().sum(1) - squares) / ((batch - 1) * squares)
+
+
+def both_on(h: Tensor, norm: str = "none") -> Tensor:
+    """How often a ReLU after the normalisation is on for both of two inputs: h (K, B, d) → (K,). Independent halves have 1/4."""
+    batch = h.shape[1]
+    on = (normalised(h, norm) > 0).sum(1)
+    return (on * (on - 1)).double().mean(1) / (batch * (batch - 1))
 
 
 def along_a_line(chain: Chain, seeds: Sequence[int], *, width: int, points: int = 256) -> Tensor:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -9,7 +10,7 @@ from residual_lab import probes
 from residual_lab.checks import gradient_flow as checks
 from residual_lab.checks.base import NotYet
 from residual_lab.experiments.gradient_flow import (
-    GradientByLayer, ScalarChain, ShatteredGradients, SingularFan, shattered_theory, shattered_with_batch_variance,
+    GradientByLayer, ScalarChain, ShatteredGradients, SingularFan, carriers, fan, shattered_product, shattered_theory,
 )
 
 GROUPS = pytest.mark.parametrize("seed", [0, 10])
@@ -124,48 +125,88 @@ def test_gradients_stay_between_the_bounds(settings):
 
 @GROUPS
 def test_the_norm_hides_what_the_fan_shows(seed):
-    tanh, scaled = (SingularFan.run(kind=kind, seed=seed).numbers["log_value"] for kind in ("tanh", "sqrt"))
-    assert min(tanh["rms"]) > -1.6 and max(tanh["median"]) < -8
-    assert min(scaled["smallest"]) > -0.9 and max(scaled["largest"]) < 0.9
+    tanh, scaled = (SingularFan.run(kind=kind, seed=seed).numbers for kind in ("tanh", "sqrt"))
+    assert min(tanh["log_value"]["rms"]) > -1.6 and max(tanh["log_value"].get("median", [-11])) < -8 and "smallest" not in tanh["log_value"]
+    assert max(tanh["directions"]["carriers"]) <= 5 and min(scaled["directions"]["carriers"]) > 15
+    assert min(scaled["log_value"]["smallest"]) > -0.9 and max(scaled["log_value"]["largest"]) < 0.9
     orthogonal = SingularFan.run(kind="orthogonal").numbers["log_value"]
     assert max(abs(value) for values in orthogonal.values() for value in values) < 1e-12
 
 
+def test_values_that_are_rounding_are_left_out_and_carriers_are_counted():
+    values = torch.full((2, 64), 0.5, dtype=torch.float64)
+    values[:, 0], values[1, 50:] = 1.0, 1e-13
+    found = fan(values)
+    assert set(found) == {"largest", "rms", "high", "median"} and found["median"].tolist() == [0.5, 0.5]
+    assert found["rms"][0].item() == pytest.approx(math.sqrt((1 + 63 / 4) / 64))
+    squares = torch.tensor([[4.0, 3.0, 2.0, 1.0], [9.0, 1.0, 0.0, 0.0]], dtype=torch.float64)
+    assert carriers(squares.sqrt(), 0.85).tolist() == [3, 1]
+
+
 @GROUPS
-def test_masks_follow_the_closed_forms(seed):
+def test_masks_follow_the_products(seed):
     numbers = ShatteredGradients.run(mode="mask", deepest=16, seed=seed).numbers
-    for kind in ("plain", "residual", "normalised"):
+    for kind in ("plain", "residual", "residual_bn"):
         for depth in (4, 16):
             mean = sum(numbers[str(depth)][kind]) / 5
-            assert mean == pytest.approx(shattered_theory(kind, depth), abs=0.08)
+            assert mean == pytest.approx(shattered_theory(kind, depth), abs=0.06)
+
+
+def test_the_product_is_near_its_closed_form_and_falls_with_the_power_that_the_lesson_names():
+    for beta, depth in ((1.0, 16), (0.3, 64), (0.1, 64)):
+        assert 1 < shattered_product(depth, beta) / (1 + beta**2 * depth) ** -0.5 < 1.13
+    for added in (1.0, 1 - 1 / math.pi):
+        slope = math.log2(shattered_product(8000, added=added) / shattered_product(4000, added=added))
+        assert slope == pytest.approx(-1 / (2 * added), rel=0.01)
 
 
 @GROUPS
 def test_real_networks_shatter_as_the_lesson_says(seed):
-    numbers = ShatteredGradients.run(mode="fixed", deepest=16, seed=seed).numbers
-    for depth, found in numbers.items():
-        assert found["plain"] == pytest.approx([0.5 ** int(depth)] * 5, abs=0.06)
-    at = numbers["16"]
-    assert max(at["plain"]) < 0.03 and min(at["normalised"]) > 0.13 and min(at["residual"]) > 2 * 0.75**16
-    mean = sum(at["normalised"]) / 5
-    assert abs(mean - shattered_with_batch_variance(16)) < abs(mean - shattered_theory("normalised", 16))
+    found = ShatteredGradients.run(mode="fixed", deepest=64, seed=seed).numbers
+    for depth, row in found.items():
+        assert row["plain_bn"] == pytest.approx([0.5 ** int(depth)] * 5, abs=0.06)
+    assert max(found["16"]["plain_bn"]) < 0.03
+    for kind in ("residual", "residual_bn"):
+        assert sum(found["64"][kind]) > 0.25 * sum(found["16"][kind]), "no exponential decay"
+    assert min(found["16"]["plain"]) > 100 * 0.5**16 and sum(found["16"]["residual"]) / 5 > 4 * 0.75**16
+    for depth in (16, 64):
+        mean, corrected = sum(found[str(depth)]["residual_bn"]) / 5, shattered_product(depth, added=1 - 1 / math.pi)
+        assert abs(mean - corrected) < abs(mean - shattered_product(depth))
+
+
+@GROUPS
+def test_masks_overlap_more_and_more_without_batch_norm(seed):
+    seeds = range(seed, seed + 5)
+    x = probes.gaussian(32, 128, seeds=seeds, offset=700_000)
+    for skip in (False, True):
+        for norm in ("none", "fixed"):
+            states = chain(32, 128, seeds, skip=skip, norm=norm).states(x)
+            first, last = (probes.both_on(states[index], norm) for index in (0, 31))
+            assert (first - 0.25).abs().max() < 0.03
+            assert (last > 0.3).all() if norm == "none" else ((last - 0.25).abs() < 0.03).all()
+
+
+def test_both_on_counts_pairs():
+    h = probes.gaussian(4, 3, seeds=[0, 1], offset=8)
+    pairs = torch.stack([((h[:, i] > 0) & (h[:, j] > 0)).double().mean(1) for i in range(4) for j in range(4) if i != j]).mean(0)
+    torch.testing.assert_close(probes.both_on(h), pairs)
 
 
 def test_forgetting_to_fix_the_statistics_gives_a_flat_line():
     numbers = ShatteredGradients.run(mode="batch", deepest=16).numbers
     for found in numbers.values():
-        assert found["plain"] == pytest.approx([-1 / 31] * 5, abs=1e-10)
+        assert found["plain_bn"] == pytest.approx([-1 / 31] * 5, abs=1e-10)
 
 
 @GROUPS
-def test_gradients_along_a_line_are_white_only_in_the_plain_network(seed):
+def test_gradients_along_a_line_are_white_only_in_the_plain_network_with_batch_norm(seed):
     seeds = range(seed, seed + 5)
     lag = {
-        skip: probes.lag_one(probes.along_a_line(
-            chain(50, 128, seeds, skip=skip, scale=0.1 if skip else 1.0, norm="fixed"), seeds, width=128))
-        for skip in (True, False)
+        (skip, norm): probes.lag_one(probes.along_a_line(chain(50, 128, seeds, skip=skip, norm=norm), seeds, width=128))
+        for skip in (True, False) for norm in ("none", "fixed")
     }
-    assert lag[True].min() > 0.8 and lag[False].abs().max() < 0.2
+    assert lag[False, "fixed"].abs().max() < 0.25
+    assert min(lag[False, "none"].min(), lag[True, "none"].min(), lag[True, "fixed"].min()) > 0.25
 
 
 def test_the_derivative_along_a_line_is_a_difference_quotient():
@@ -179,14 +220,33 @@ def test_the_derivative_along_a_line_is_a_difference_quotient():
     assert ((slopes - (fine[:, 1:] + fine[:, :-1]) / 2).abs() < 1e-3).double().mean() > 0.99
 
 
-def shatter(kind, L, beta):
-    if kind == "plain":
-        return 0.5**L
-    return ((1 + beta**2 / 2) / (1 + beta**2)) ** L if kind == "res" else (1 + beta**2 * L) ** -0.5
+def shatter(variances, beta, skip):
+    gains = beta**2 / torch.as_tensor(variances)
+    return ((float(skip) + gains / 2) / (float(skip) + gains)).prod()
 
 
-def jacobians(blocks, x):
-    return torch.func.jacrev(lambda h: checks._through(blocks, h))(x)
+def variances_of(L, beta):
+    return torch.arange(L) * beta**2 + 1
+
+
+def through_all(blocks, x, v):
+    """The gradients by autograd through the whole network at once."""
+    states = checks._states(blocks, x)
+    return list(torch.autograd.grad(states[-1], states, v))
+
+
+def carried(step):
+    """An answer to task 3-3 that goes back with its own step(J, g)."""
+    def carry_back(blocks, x, v):
+        points, gradients = [state.detach() for state in checks._states(blocks, x)], [v]
+        for block, point in reversed(list(zip(blocks, points))):
+            gradients.insert(0, step(torch.autograd.functional.jacobian(block, point), gradients[0]))
+        return gradients
+    return carry_back
+
+
+def through_matrices(blocks, x, v):
+    return torch.stack([torch.func.jacrev(lambda h: checks._states(blocks[i:], h)[-1])(state).T @ v for i, state in enumerate(checks._states(blocks, x))])
 
 
 def norm_bounds(eps, n):
@@ -198,8 +258,12 @@ def norm_bounds(eps, n):
     (checks.check_scalar_chain, [lambda f, r: torch.prod(torch.tensor(f) + float(r))]),
     (checks.check_cancelling_branch, [lambda x: 3 - x, lambda e, n: [max(0, 1 - e) ** n, (1 + e) ** n]]),
     (checks.check_cancelling_branch, [lambda x: x - 2 * x, lambda e, n: torch.tensor(norm_bounds(e, n))]),
-    (checks.check_jacobian_product, [jacobians]),
-    (checks.check_shatter_corr, [lambda k, L, b: torch.tensor(shatter(k, L, b))]),
+    (checks.check_cancelling_branch, [lambda x: -x, lambda e, n: np.array(norm_bounds(e, n))]),
+    (checks.check_carry_back, [through_all]),
+    (checks.check_carry_back, [carried(lambda j, g: (torch.eye(len(g)) + j).T @ g)]),
+    (checks.check_carry_back, [carried(lambda j, g: g @ j + g)]),
+    (checks.check_shatter_corr, [variances_of, shatter]),
+    (checks.check_shatter_corr, [lambda L, b: tuple(variances_of(L, b).tolist()), lambda v, b, s: shatter(v, b, s).item()]),
     (checks.check_fixed_batch_norm, [lambda h: (h - h.mean(0).detach()) / (h.var(0, unbiased=False) + 1e-5).sqrt().detach()]),
     (checks.check_fixed_batch_norm, [lambda h: probes.normalised(h[None], "fixed")[0]]),
 ], ids=lambda value: getattr(value, "__name__", "answer"))
@@ -207,8 +271,34 @@ def test_honest_variants_pass(check, answers):
     check(*answers)
 
 
-def low_precision(blocks, x):
-    return jacobians(blocks, x).half()
+def low_precision(blocks, x, v):
+    return [g.float() for g in through_all(blocks, x, v)]
+
+
+def forward_differences(blocks, x, v):
+    def whole(i):
+        def column(h, k):
+            return (checks._states(blocks[i:], h + 1e-7 * torch.eye(len(h), dtype=h.dtype)[k])[-1] - checks._states(blocks[i:], h)[-1]) / 1e-7
+        return column
+    states = [state.detach() for state in checks._states(blocks, x)]
+    return [torch.stack([whole(i)(state, k) @ v for k in range(len(v))]).detach() for i, state in enumerate(states)]
+
+
+def summed(blocks, x, v):
+    points, gradients = [state.detach() for state in checks._states(blocks, x)], [v]
+    for block, point in reversed(list(zip(blocks, points))):
+        gradients.insert(0, gradients[0] + torch.autograd.functional.jacobian(block, point).T @ v)
+    return gradients
+
+
+def without_shortcut(blocks, x, v):
+    points = [x]
+    for block in blocks:
+        points.append(block(points[-1]))
+    gradients = [v]
+    for block, point in reversed(list(zip(blocks, points))):
+        gradients.insert(0, gradients[0] + torch.autograd.functional.jacobian(block, point).T @ gradients[0])
+    return gradients
 
 
 @pytest.mark.parametrize(("check", "answers", "said"), [
@@ -221,13 +311,32 @@ def low_precision(blocks, x):
     (checks.check_cancelling_branch, [lambda x: -0.5 * x, norm_bounds], "0이 아닙니다"),
     (checks.check_cancelling_branch, [lambda x: -x, lambda e, n: 0.5], "두 수를"),
     (checks.check_cancelling_branch, [lambda x: -x, lambda e, n: norm_bounds(e, n)[::-1]], "순서"),
-    (checks.check_jacobian_product, [lambda blocks, x: None], "텐서를"),
-    (checks.check_jacobian_product, [lambda blocks, x: x], "모양"),
-    (checks.check_jacobian_product, [low_precision], "달라집니다|다릅니다|10⁻¹⁰"),
-    (checks.check_jacobian_product, [lambda blocks, x: (blocks.pop(), torch.eye(len(x)))[1]], "바뀌었습니다"),
-    (checks.check_shatter_corr, [lambda k, L, b: {}[k]], "오류가 났습니다"),
-    (checks.check_shatter_corr, [lambda k, L, b: [0.5]], "수 하나를"),
-    (checks.check_shatter_corr, [lambda k, L, b: shatter(k, L, 1.0)], "β를 쓰지"),
+    (checks.check_scalar_chain, [lambda f, r: math.prod((1 - v if r else v) for v in f)], "1 − f′을"),
+    (checks.check_cancelling_branch, [torch.zeros_like, norm_bounds], "F = 0이면"),
+    (checks.check_cancelling_branch, [lambda x: -x.detach(), norm_bounds], "detach"),
+    (checks.check_cancelling_branch, [lambda x: -x, lambda e, n: (math.exp(-n * e), math.exp(n * e))], "어림이고"),
+    (checks.check_carry_back, [lambda blocks, x, v: None], "리스트를"),
+    (checks.check_carry_back, [lambda blocks, x, v: [1.0]], "텐서를"),
+    (checks.check_carry_back, [lambda blocks, x, v: through_all(blocks, x, v)[:-1]], "출력의 v도"),
+    (checks.check_carry_back, [lambda blocks, x, v: through_all(blocks, x, v)[:1]], "1개입니다|출력의 v도"),
+    (checks.check_carry_back, [lambda blocks, x, v: [x[:2]] * (len(blocks) + 1)], "모양"),
+    (checks.check_carry_back, [low_precision], "float32"),
+    (checks.check_carry_back, [forward_differences], "차분"),
+    (checks.check_carry_back, [carried(lambda j, g: (1 + j).T @ g)], "수 1을"),
+    (checks.check_carry_back, [carried(lambda j, g: (torch.eye(len(g)) + j).T * g)], "`@`"),
+    (checks.check_carry_back, [carried(lambda j, g: torch.eye(len(g)) @ g + j.T @ g)], "자료형"),
+    (checks.check_carry_back, [summed], "ΣJ"),
+    (checks.check_carry_back, [without_shortcut], "지름길을 빠뜨렸습니다"),
+    (checks.check_carry_back, [lambda blocks, x, v: (blocks.pop(), [v, v])[1]], "바뀐"),
+    (checks.check_shatter_corr, [lambda L, b: 1.0, shatter], "리스트를"),
+    (checks.check_shatter_corr, [lambda L, b: [1 + b * l for l in range(L)], shatter], "제곱하지"),
+    (checks.check_shatter_corr, [lambda L, b: [(1 + b * b) ** l for l in range(L)], shatter], "더합니다"),
+    (checks.check_shatter_corr, [variances_of, lambda v, b, s: {}[s]], "오류가 났습니다"),
+    (checks.check_shatter_corr, [variances_of, lambda v, b, s: [0.5]], "수 하나를"),
+    (checks.check_shatter_corr, [variances_of, lambda v, b, s: shatter(v, 1.0, s)], "β를 쓰지"),
+    (checks.check_shatter_corr, [variances_of, lambda v, b, s: shatter(v, b, False)], "지름길을"),
+    (checks.check_shatter_corr, [variances_of, lambda v, b, s: shatter(v, b, True)], "skip=False"),
+    (checks.check_fixed_batch_norm, [lambda h: (h.detach() - h.mean(0)) / h.std(0, unbiased=False).detach()], "분자의"),
     (checks.check_fixed_batch_norm, [lambda h: None], "텐서를"),
     (checks.check_fixed_batch_norm, [lambda h: h.detach().clone().requires_grad_()], "순전파"),
     (checks.check_fixed_batch_norm, [lambda h: h - h.mean(0).detach()], "순전파"),

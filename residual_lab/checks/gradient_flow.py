@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,7 +31,7 @@ def check_scalar_chain(scalar_chain: Callable[[Sequence[float], bool], float]) -
     """Task 3-1: the product of a chain of scalars, against autograd."""
     generator = torch.Generator().manual_seed(31)
     drawn = (0.6 * torch.rand(7, generator=generator, dtype=torch.float64) - 0.4).tolist()
-    for slopes in ([0.5], [-0.1] * 100, [0.1] * 100, [-0.9] * 20, drawn, [0.01, -1.0, 0.02]):
+    for slopes in ([0.3], [-0.1] * 100, [0.1] * 100, [-0.9] * 20, drawn, [0.01, -1.0, 0.02]):
         for residual in (False, True):
             expected = _chain_by_autograd(slopes, residual)
             given = list(slopes)
@@ -44,6 +45,7 @@ def check_scalar_chain(scalar_chain: Callable[[Sequence[float], bool], float]) -
                 require(not _close(value, sum(factors)), "더했습니다. 연쇄 법칙에서는 곱합니다.")
                 require(not (residual and _close(value, 1 + sum(slopes))), "f′을 더하기만 했습니다. ∏(1 + f′)을 전개하면 둘 이상의 f′을 곱한 항도 있습니다.")
                 require(not (expected < 0 and _close(value, -expected)), "부호를 버렸습니다. 도함수는 음수일 수 있습니다.")
+                require(not _close(value, math.prod(1 - f for f in slopes)), "1 − f′을 곱했습니다. 지름길의 1과 가지의 f′은 더해집니다.")
                 shown = slopes if len(slopes) < 4 else f"수 {len(slopes)}개"
                 raise NotYet(f"fprimes가 {shown}, residual={residual}일 때 {expected:.6g}이어야 하는데 {value:.6g}입니다.")
     for slope, count in ((-0.1, 100), (0.1, 100), (-0.9, 20)):
@@ -69,6 +71,7 @@ def check_cancelling_branch(cancelling_branch: Callable[[Tensor], Tensor], norm_
         require(isinstance(f, Tensor), "F(x)의 값을 텐서로 돌려주어야 합니다(return이 없거나 다른 것을 돌려줍니다).")
         require(torch.equal(x.detach(), before) and x.requires_grad, "받은 x를 바꾸었습니다. 새 텐서를 만들어 돌려주세요.")
         require(f.shape == x.shape, f"F(x)의 모양이 {tuple(x.shape)}이어야 하는데 {tuple(f.shape)}입니다.")
+        require(f.requires_grad or bool(f.any()), "F = 0이면 지름길의 1이 그대로 남습니다. 지름길의 1을 지우는 F를 찾으세요.")
         require(f.requires_grad, "F(x)에 x로 이어지는 계산이 없습니다. detach나 .data를 쓰면 F는 상수이고, 지름길의 그래디언트가 그대로 남습니다.")
         g = torch.randn(shape, generator=generator, dtype=torch.float64)
         (gradient,) = torch.autograd.grad(x + f, x, g, retain_graph=True)
@@ -84,6 +87,8 @@ def check_cancelling_branch(cancelling_branch: Callable[[Tensor], Tensor], norm_
             require(not (_close(low, right[1]) and _close(high, right[0])), "순서가 바뀌었습니다. (아래, 위)로 돌려주세요.")
             require(not (epsilon > 1 and _close(high, right[1])), "ε > 1이면 1 − ε이 음수입니다. 노름은 음수일 수 없으므로 아래 한계는 0입니다(짝수 번 곱해도 마찬가지입니다).")
             require(not _close(high, 1 + n * epsilon), "n배를 했습니다. 블록마다 곱해지므로 n제곱입니다.")
+            exponential = _close(high, math.exp(n * epsilon)) or _close(low, math.exp(-n * epsilon))
+            require(not exponential, "e의 제곱은 어림이고 한계가 아닙니다. 블록 하나의 한계 1 − ε과 1 + ε을 n번 곱하세요.")
             raise NotYet(f"norm_bounds({epsilon}, {n})는 ({right[0]:.4g}, {right[1]:.4g})이어야 하는데 ({low:.4g}, {high:.4g})입니다.")
     low, high = (float(v) for v in norm_bounds(0.02, 50))
     print(f"ε = 0.02, 블록 50개: {low:.3f}배 ~ {high:.2f}배")
@@ -91,95 +96,159 @@ def check_cancelling_branch(cancelling_branch: Callable[[Tensor], Tensor], norm_
 
 
 def _pair(value: Any) -> tuple[float, float]:
-    is_pair = isinstance(value, (tuple, list, Tensor)) and len(value) == 2
+    is_pair = isinstance(value, (tuple, list, Tensor, np.ndarray)) and np.shape(value)[:1] == (2,)
     require(is_pair, "`norm_bounds`는 (아래 한계, 위 한계) 두 수를 돌려주어야 합니다.")
     return _number(value[0], "norm_bounds"), _number(value[1], "norm_bounds")
 
 
-def check_jacobian_product(jacobian_product: Callable[[list, Tensor], Tensor]) -> None:
-    """Task 3-3: ∏(I + J) at the points that the blocks really see, against autograd through the whole chain."""
+DTYPES = "자료형이 섞였습니다. x와 v는 float64입니다. 새로 만드는 텐서에도 dtype=x.dtype을 주세요."
+
+
+def check_carry_back(carry_back: Callable[[list, Tensor, Tensor], Sequence[Tensor]]) -> None:
+    """Task 3-3: the gradient carried back through x + F(x) block by block, against autograd through the whole chain."""
     generator = torch.Generator().manual_seed(33)
     for d, n in ((3, 1), (5, 2), (8, 6)):
         weights = [0.6 * torch.randn(d, d, generator=generator, dtype=torch.float64) / d**0.5 for _ in range(n)]
         kinds = [lambda x, w=w: torch.tanh(x @ w) @ w.T @ w for w in weights]
-        x = torch.randn(d, generator=generator, dtype=torch.float64)
-        blocks, before = list(kinds), x.clone()
-        value = call(jacobian_product, blocks, x)
-        require(blocks == kinds and torch.equal(x, before), "받은 `blocks`나 `x`가 바뀌었습니다. 새로 만들어 계산하세요.")
-        require(isinstance(value, Tensor), "텐서를 돌려주어야 합니다(return이 없거나 다른 것을 돌려줍니다).")
-        require(value.shape == (d, d), f"모양이 {(d, d)}이어야 하는데 {tuple(value.shape)}입니다.")
-        value = value.detach().to(torch.float64)
-        expected = torch.autograd.functional.jacobian(lambda h: _through(kinds, h), x)
-        if not torch.allclose(value, expected, atol=1e-10, rtol=1e-10):
-            for message, wrong in _product_mistakes(kinds, x).items():
-                require(not torch.allclose(value, wrong, atol=1e-8), message)
-            require(not torch.allclose(value, expected, atol=1e-4), "값이 비슷하지만 10⁻¹⁰까지 맞지 않습니다. float32로 바꾸거나 차분으로 미분하지 마세요.")
-            raise NotYet(f"블록 {n}개에서 망 전체의 야코비 행렬과 다릅니다(가장 큰 차이 {(value - expected).abs().max():.2g}).")
-        print(f"폭 {d}, 블록 {n}개: ∏(I + J)가 자동 미분과 같습니다")
+        x, v = torch.randn(2, d, generator=generator, dtype=torch.float64)
+        blocks, before = list(kinds), (x.clone(), v.clone())
+        value = call(carry_back, blocks, x, v, hints={"dtype": DTYPES, "scalar type": DTYPES})
+        unchanged = blocks == kinds and torch.equal(x, before[0]) and torch.equal(v, before[1])
+        require(unchanged, "받은 `blocks`, `x`, `v` 가운데 바뀐 것이 있습니다. 새로 만들어 계산하세요.")
+        found = _gradients(value, n, d)
+        states = _states(kinds, x)
+        output = states[-1]
+        expected = torch.stack(torch.autograd.grad(output, states, v))
+        if not torch.allclose(found, expected, atol=1e-10, rtol=0):
+            close = torch.allclose(found, expected, atol=1e-4, rtol=0)
+            require(not close, "값이 비슷하지만 10⁻¹⁰까지 맞지 않습니다. float32로 바꾸거나 차분으로 미분하지 마세요.")
+            for message, wrong in _mistakes(kinds, [state.detach() for state in states], v).items():
+                require(not torch.allclose(found, wrong, atol=1e-6, rtol=0), message)
+            raise NotYet(f"블록 {n}개에서 자동 미분과 다릅니다(가장 큰 차이 {(found - expected).abs().max():.2g}).")
+        print(f"폭 {d}, 블록 {n}개: 층마다의 그래디언트가 자동 미분과 같습니다")
     passed("3-3")
 
 
-def _through(blocks: Sequence[Callable], h: Tensor) -> Tensor:
-    for block in blocks:
-        h = h + block(h)
-    return h
+def _gradients(value: Any, n: int, d: int) -> Tensor:
+    """The answer as one float64 tensor (n + 1, d)."""
+    require(isinstance(value, (list, tuple, Tensor)), "그래디언트의 리스트를 돌려주어야 합니다(return이 없거나 다른 것을 돌려줍니다).")
+    require(all(isinstance(g, Tensor) for g in value), "리스트에는 텐서를 담으세요.")
+    require(len(value) != n, f"x_0부터 x_L까지 {n + 1}개여야 하는데 {n}개입니다. 출력의 v도 담으세요.")
+    require(len(value) == n + 1, f"x_0부터 x_L까지 {n + 1}개여야 하는데 {len(value)}개입니다.")
+    elementwise = any(g.shape == (d, d) for g in value)
+    require(not elementwise, "행렬이 나왔습니다. `*`는 성분끼리 곱합니다. 행렬과 벡터의 곱은 `@`입니다.")
+    require(all(g.shape == (d,) for g in value), f"그래디언트는 저마다 모양이 {(d,)}이어야 하는데 {[tuple(g.shape) for g in value]}입니다.")
+    return torch.stack([g.detach().to(torch.float64) for g in value])
 
 
-def _product_mistakes(blocks: Sequence[Callable], x: Tensor) -> dict[str, Tensor]:
-    """Likely wrong matrices by what to say of them, the commonest first."""
-    eye, jacobian = torch.eye(len(x), dtype=x.dtype), torch.autograd.functional.jacobian
-    right, turned, plain, stuck = eye, eye, eye, eye
-    h = x
+def _states(blocks: Sequence[Callable], x: Tensor) -> list[Tensor]:
+    """x_0 … x_L, joined by autograd."""
+    states = [x.clone().requires_grad_()]
     for block in blocks:
-        j = jacobian(block, h)
-        right, turned, plain = (eye + j) @ right, turned @ (eye + j), j @ plain
-        stuck = (eye + jacobian(block, x)) @ stuck
-        h = h + block(h)
+        states.append(states[-1] + block(states[-1]))
+    return states
+
+
+def _mistakes(blocks: Sequence[Callable], states: Sequence[Tensor], v: Tensor) -> dict[str, Tensor]:
+    """Likely wrong gradients of all layers by what to say of them, the commonest first."""
+    branch = [states[0]]
+    for block in blocks:
+        branch.append(block(branch[-1]))
+    right, stuck, late, alone = (
+        [torch.autograd.functional.jacobian(block, point) for block, point in zip(blocks, points)]
+        for points in (states[:-1], states[:1] * len(blocks), states[1:], branch)
+    )
+
+    def walk(jacobians: Sequence[Tensor], step: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        gradients = [v]
+        for j in reversed(jacobians):
+            gradients.insert(0, step(j, gradients[0]))
+        return torch.stack(gradients)
+
+    def back(j: Tensor, g: Tensor) -> Tensor:
+        return g + j.T @ g
+
     return {
-        "I를 더하지 않았습니다. 잔차 블록의 야코비 행렬은 I + J입니다.": plain,
-        "곱하는 순서가 반대입니다. 나중 블록의 행렬이 왼쪽에 옵니다.": turned,
-        "모든 블록을 처음 입력 x에서 미분했습니다. 블록을 지날 때마다 x를 x + F(x)로 바꾸세요.": stuck,
-        "전치된 행렬입니다. 출력이 행, 입력이 열입니다.": right.T,
+        "I를 더하지 않았습니다. 지름길로 온 그래디언트도 더해야 합니다.": walk(right, lambda j, g: j.T @ g),
+        "전치하지 않았습니다. 거꾸로 나를 때에는 J가 아니라 Jᵀ을 곱합니다.": walk(right, lambda j, g: g + j @ g),
+        "I가 아니라 수 1을 더했습니다. 행렬에 1을 더하면 모든 성분에 더해집니다.": walk(right, lambda j, g: (1 + j).T @ g),
+        "리스트의 순서가 뒤집혔습니다. 입력(x_0)의 그래디언트가 맨 앞입니다.": walk(right, back).flip(0),
+        "블록을 지나는 순서가 반대입니다. 그래디언트는 마지막 블록을 먼저 지납니다.": walk(right[::-1], back),
+        "모든 블록을 처음 입력 x에서 미분했습니다. l번째 블록은 x_l에서 미분합니다.": walk(stuck, back),
+        "블록을 지난 뒤의 x에서 미분했습니다. l번째 블록은 x_l에서 미분합니다.": walk(late, back),
+        "x_l을 구할 때 지름길을 빠뜨렸습니다. 다음 입력은 F(x)가 아니라 x + F(x)입니다.": walk(alone, back),
+        "(I + ΣJ)ᵀv를 썼습니다. 블록을 지날 때마다 곱해야 합니다.": walk(right, lambda j, g: j.T @ v + g),
     }
 
 
-def check_shatter_corr(shatter_corr: Callable[[str, int, float], float]) -> None:
-    """Task 3-4: the closed forms, and a simulation of independent masks that does not use them."""
-    cases = [(kind, L, beta) for kind in ("plain", "res", "resBN") for L, beta in ((1, 1.0), (4, 1.0), (16, 1.0), (5, 0.5), (32, 0.1))]
-    for kind, L, beta in cases:
-        expected = _correlation(kind, L, beta)
-        value = _number(call(shatter_corr, kind, L, beta), "shatter_corr")
-        if not _close(value, expected):
-            b = beta**2
-            one = _correlation(kind, L, 1.0)
-            require(not (kind != "plain" and beta != 1 and _close(value, one)), f"‘{kind}’에서 β를 쓰지 않았습니다.")
-            require(not (kind == "resBN" and _close(value, (1 + beta * L) ** -0.5)), "β를 제곱하지 않았습니다. 분산에 더해지는 것은 β²입니다.")
-            require(not (kind == "resBN" and _close(value, 1 / (1 + b * L))), "분산만 셌습니다. 공분산은 분산의 제곱근만큼 커지므로 나누면 −1/2제곱이 남습니다.")
-            require(not (kind == "res" and _close(value, _correlation("resBN", L, beta))), "BN이 없는 잔차는 아선형이 아닙니다. 블록마다 같은 비율로 줄어듭니다.")
-            require(not (kind == "res" and beta == 1 and _close(value, 0.5**L)), "지름길을 세지 않았습니다. 분산과 공분산에 저마다 1을 더한 다음 나눕니다.")
-            require(not (kind == "plain" and _close(value, 0.25**L)), "공분산에 곱하는 것은 2 · 1/4 = 1/2입니다. He 초기화의 2를 빠뜨렸습니다.")
-            raise NotYet(f"shatter_corr({kind!r}, {L}, {beta})는 {expected:.4f}이어야 하는데 {value:.4f}입니다.")
-    for kind, L, beta in (("plain", 2, 1.0), ("res", 4, 1.0), ("resBN", 16, 1.0), ("resBN", 32, 0.1)):
-        near = abs(_simulated(kind, L, beta) - float(shatter_corr(kind, L, beta))) < 0.06
-        print(f"{kind}, L={L}, β={beta}: 식 {float(shatter_corr(kind, L, beta)):.3f}, 마스크 모형과 0.06 안에서 맞습니까? {near}")
-        require(near, f"식이 마스크 모형의 몬테카를로 값과 다릅니다: {kind}, L={L}, β={beta}.")
+def check_shatter_corr(branch_variances: Callable[[int, float], Sequence[float]], shatter_corr: Callable[[Sequence[float], float, bool], float]) -> None:
+    """Task 3-4: covariance over variance block by block, against closed forms and a simulation of independent masks."""
+    for L, beta in ((1, 1.0), (4, 1.0), (6, 0.5)):
+        given, right = _numbers(call(branch_variances, L, beta), "branch_variances"), _variances(L, beta)
+        if len(given) != L or not all(map(_close, given, right)):
+            require(len(given) == L, f"블록마다 하나씩 {L}개를 돌려주어야 하는데 {len(given)}개입니다.")
+            require(not all(map(_close, given, _variances(L + 1, beta)[1:])), "한 칸 밀렸습니다. 첫 블록의 입력은 분산이 1입니다.")
+            require(not all(map(_close, given, [1 + beta * l for l in range(L)])), "β를 제곱하지 않았습니다. 분산에 더해지는 것은 β²입니다.")
+            require(not all(map(_close, given, [(1 + beta**2) ** l for l in range(L)])), "블록마다 1 + β²을 곱했습니다. BN이 있으면 가지가 보태는 분산은 언제나 β²이므로 더합니다.")
+            raise NotYet(f"branch_variances({L}, {beta})는 {right}이어야 하는데 {given}입니다.")
+    drawn = [1.0, 1.7, 0.8, 3.2]
+    for variances, beta, skip in ((drawn, 0.7, True), (drawn, 0.7, False), ([1.0] * 5, 1.0, True), (_variances(16, 1.0), 1.0, True), (_variances(32, 0.1), 0.1, True)):
+        given = list(variances)
+        value, right = _number(call(shatter_corr, given, beta, skip), "shatter_corr"), _correlation(variances, beta, skip)
+        require(given == variances, "받은 리스트 `variances`가 바뀌었습니다. 새로 계산하세요.")
+        if not _close(value, right):
+            for message, wrong in _wrong_correlations(variances, beta, skip).items():
+                require(not _close(value, wrong), message)
+            shown = variances if len(variances) < 6 else f"수 {len(variances)}개"
+            raise NotYet(f"shatter_corr({shown}, {beta}, {skip})는 {right:.4f}이어야 하는데 {value:.4f}입니다.")
+    for name, L, beta in (("플레인", 2, 1.0), ("잔차", 4, 1.0), ("잔차 + BN", 16, 1.0), ("잔차 + BN", 32, 0.1)):
+        variances = branch_variances(L, beta) if name == "잔차 + BN" else [1.0] * L
+        value = float(shatter_corr(variances, beta, name != "플레인"))
+        near = abs(_simulated(name, L, beta) - value) < 0.06
+        print(f"{name}, L = {L}, β = {beta}: 곱 {value:.3f}, 마스크 모형과 0.06 안에서 맞습니까? {near}")
+        require(near, f"곱이 마스크 모형을 실제로 뽑아 잰 값과 다릅니다: {name}, L = {L}, β = {beta}.")
     passed("3-4")
 
 
-def _correlation(kind: str, L: int, beta: float) -> float:
-    """Covariance over variance, multiplied block by block (in closed form for BN)."""
-    if kind == "resBN":
-        return 1 / math.sqrt(1 + beta**2 * L)
-    shortcut, size = (0.0, 1.0) if kind == "plain" else (1.0, beta**2)
-    return math.prod((shortcut + size * 2 / 4) / (shortcut + size * 2 / 2) for _ in range(L))
+def _numbers(value: Any, name: str) -> list[float]:
+    is_list = isinstance(value, (list, tuple, Tensor, np.ndarray)) and np.ndim(value) == 1
+    require(is_list, f"`{name}`은(는) 수의 리스트를 돌려주어야 합니다.")
+    return [_number(one, name) for one in value]
 
 
-def _simulated(kind: str, L: int, beta: float) -> float:
+def _variances(L: int, beta: float) -> list[float]:
+    return [1 + beta**2 * layer for layer in range(L)]
+
+
+def _correlation(variances: Sequence[float], beta: float, skip: bool, *, both: float = 0.5, power: float = 2, root: float = 1) -> float:
+    """∏ (shortcut + both · gain) / (shortcut + gain), gain = β^power / variance^root."""
+    gains = [beta**power / variance**root for variance in variances]
+    return math.prod((skip + both * gain) / (skip + gain) for gain in gains)
+
+
+def _wrong_correlations(variances: Sequence[float], beta: float, skip: bool) -> dict[str, float]:
+    gains = [beta**2 / variance for variance in variances]
+    return {
+        "지름길을 세지 않았습니다. skip=True이면 분산과 공분산에 저마다 1이 더해집니다.": _correlation(variances, beta, False),
+        "skip=False이면 지름길이 보태는 1이 없습니다.": _correlation(variances, beta, True),
+        "`variances`를 쓰지 않았습니다. BN은 가지의 입력을 그 분산의 제곱근으로 나눕니다.": _correlation(variances, beta, skip, root=0),
+        "제곱근으로 나눈 것도 분산에는 제곱으로 들어갑니다. β²/v를 쓰세요.": _correlation(variances, beta, skip, root=0.5),
+        "β를 제곱하지 않았습니다. 분산에 곱해지는 것은 β²입니다.": _correlation(variances, beta, skip, power=1),
+        "β를 쓰지 않았습니다.": _correlation(variances, beta, skip, power=0),
+        "공분산에 곱하는 것은 2 · 1/4 = 1/2입니다. He 초기화의 2를 빠뜨렸습니다.": _correlation(variances, beta, skip, both=0.25),
+        "분산만 셌습니다. 공분산을 분산으로 나누세요.": 1 / math.prod(skip + gain for gain in gains),
+        "공분산만 셌습니다. 분산으로 나누세요.": math.prod(skip + gain / 2 for gain in gains),
+        "어림식입니다. 여기서는 주어진 분산으로 블록마다의 비를 곱하세요.": (1 + beta**2 * len(variances)) ** -0.5,
+    }
+
+
+def _simulated(name: str, L: int, beta: float) -> float:
+    variances = _variances(L, beta) if name == "잔차 + BN" else [1.0] * L
+
     def factor(passed_layers: int) -> float:
-        entering = 1 + beta**2 * (L - 1 - passed_layers)
-        return {"plain": 1.0, "res": beta, "resBN": beta / math.sqrt(entering)}[kind]
+        return beta / math.sqrt(variances[L - 1 - passed_layers])
 
-    *_, (_, values) = masked_chain(depth=L, width=256, pairs=4, seeds=range(6), factor=factor, skip=kind != "plain")
+    *_, (_, values) = masked_chain(depth=L, width=256, pairs=4, seeds=range(6), factor=factor, skip=name != "플레인")
     return values.mean().item()
 
 
@@ -194,7 +263,8 @@ def check_fixed_batch_norm(fixed_batch_norm: Callable[[Tensor], Tensor]) -> None
         require(torch.equal(h.detach(), before), "받은 h를 제자리에서 바꾸었습니다. 새 텐서를 만들어 돌려주세요.")
         mean, deviation = before.mean(0), before.std(0, unbiased=False)
         expected = (before - mean) / deviation
-        if not torch.allclose(z.detach().double(), expected, atol=1e-3):
+        if not torch.allclose(z.detach().double(), expected, atol=6e-5, rtol=0):
+            require(not torch.allclose(z.detach().double(), expected, atol=2e-2, rtol=0), "거의 맞지만 분모에 더한 수가 너무 큽니다. 10⁻⁵까지 됩니다.")
             require(not torch.allclose(z.detach(), (before - mean) / before.std(0), atol=1e-3), "표준편차를 B − 1로 나누어 구했습니다. BN은 B로 나눕니다(unbiased=False).")
             require(not torch.allclose(z.detach(), (before - mean) / deviation**2, atol=1e-3), "분산으로 나누었습니다. 표준편차로 나누세요.")
             rows = (before - before.mean(1, keepdim=True)) / before.std(1, unbiased=False, keepdim=True)
@@ -202,8 +272,10 @@ def check_fixed_batch_norm(fixed_batch_norm: Callable[[Tensor], Tensor]) -> None
             raise NotYet("순전파의 값이 BN과 다릅니다. 성분마다 배치의 평균을 빼고 표준편차로 나눈 값이어야 합니다.")
         require(z.requires_grad, "그래디언트가 모두 끊겼습니다. 상수로 둘 것은 평균과 표준편차뿐입니다.")
         g = torch.randn(batch, d, generator=generator, dtype=torch.float64)
-        (gradient,) = torch.autograd.grad(z, h, g.to(z.dtype))
+        (gradient,) = torch.autograd.grad(z, h, g.to(z.dtype), retain_graph=True)
         if not torch.allclose(gradient, g / deviation, atol=1e-3):
+            own = torch.stack([torch.autograd.grad(z[0, j], h, retain_graph=True)[0][0, j] for j in range(d)])
+            require(not (own < 0.3 / deviation).all(), "분자의 h까지 끊었습니다. h에서는 그래디언트가 흘러야 합니다. 상수로 둘 것은 평균과 표준편차뿐입니다.")
             summed = gradient.sum(0).abs().max() < 1e-6
             require(not summed, "그래디언트를 배치에 걸쳐 더하면 0입니다. 평균이 상수가 아니어서 표본이 서로 섞였습니다.")
             raise NotYet("그래디언트가 g/σ와 다릅니다. 평균과 표준편차를 둘 다 상수로 두었는지 보세요.")

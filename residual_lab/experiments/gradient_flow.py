@@ -140,14 +140,24 @@ class GradientByLayer(Experiment):
         return [*table, ["가장 큰 ε (log 아님)", *_mean_and_range(numbers["epsilon"]["largest"])]]
 
 
-FAN = {"largest": "가장 큰 값", "high": "위 10%", "median": "중앙값", "low": "아래 10%", "smallest": "가장 작은 값"}
+FAN = {"largest": "가장 큰 값", "rms": "제곱평균제곱근", "high": "위 10%", "median": "중앙값", "low": "아래 10%", "smallest": "가장 작은 값"}
+PLACES = {"largest": 0, "high": 6, "median": 32, "low": 57, "smallest": 63}  # among 64 values, the largest first
+FLOOR = 1e-11
 
 
 def fan(values: Tensor) -> dict[str, Tensor]:
-    """Quantiles of singular values (K, d); what lies below 1e-11 of the largest, near rounding, is put there."""
-    values = torch.maximum(values, 1e-11 * values[:, :1])
-    levels = torch.tensor([1.0, 0.9, 0.5, 0.1, 0.0], dtype=values.dtype)
-    return dict(zip(FAN, values.quantile(levels, dim=1)))
+    """Some of the singular values (K, 64) by name, each of shape (K,), and their root mean square.
+
+    A value below `FLOOR` times the largest is rounding, and cannot be measured: it is left out for all seeds.
+    """
+    found = {key: values[:, place] for key, place in PLACES.items()} | {"rms": values.square().mean(1).sqrt()}
+    return {key: found[key] for key in FAN if (found[key] > FLOOR * found["largest"]).all()}
+
+
+def carriers(values: Tensor, share: float = 0.9) -> Tensor:
+    """How many singular values (K, d), the largest first, hold ``share`` of the sum of squares: (K,)."""
+    squares = values.square().cumsum(1)
+    return (squares < share * squares[:, -1:]).sum(1) + 1
 
 
 @dataclass(frozen=True)
@@ -156,14 +166,14 @@ class SingularFan(Experiment):
 
     id = "singular_fan"
     title = "특잇값 부채: 입력에서 l층까지의 야코비 행렬"
-    note = "폭 64 망 다섯 개(시드 다섯)에 표준정규 입력을 하나씩 넣고, 층의 야코비 행렬을 차례로 곱하며 특잇값 64개를 잽니다. 가장 큰 값의 10⁻¹¹배보다 작은 값은 그 자리에 그립니다."
+    note = "폭 64 망 다섯 개(시드 다섯)에 표준정규 입력을 하나씩 넣고, 층의 야코비 행렬을 차례로 곱하며 특잇값 64개를 잽니다. 가장 큰 값의 10⁻¹¹배보다 작은 값은 반올림에 묻혀 잴 수 없으므로 곡선이 거기에서 끝납니다."
     kinds = {
         "tanh": "플레인 tanh (Xavier)", "relu": "플레인 ReLU (He)", "orthogonal": "플레인 선형 (직교)",
         "residual": "잔차 x + F (He)", "sqrt": "잔차 x + F/√L (He)", "inverse": "잔차 x + F/L (He)",
     }
     panels = (
         Lines("fan", "특잇값의 분포", x="층", y="특잇값", scale="log", series=FAN),
-        Table("final", "출력에서 (시드 평균)", columns=("특잇값", "log₁₀")),
+        Table("final", "출력에서", columns=("값", "시드 평균", "시드 범위")),
     )
     grid = {"kind": tuple(kinds), "depth": (10, 28, 56)}
     sample = {"kind": "sqrt", "depth": 10}
@@ -183,44 +193,47 @@ class SingularFan(Experiment):
         )
         states = chain.states(gaussian(1, WIDTH, seeds=seeds, offset=INPUT))
         product = torch.eye(WIDTH, dtype=torch.float64)
+        measured = set(FAN)
         for step in range(1, self.depth + 1):
             product = chain.jacobian(step - 1, states[step - 1]) @ product
-            values = fan(torch.linalg.svdvals(product))
-            frame = Frame(step, self.depth, curves={"fan": values})
+            values = torch.linalg.svdvals(product)
+            found = {key: value for key, value in fan(values).items() if key in measured}
+            measured &= set(found)  # what once fell below the floor stays out
+            frame = Frame(step, self.depth, curves={"fan": found})
             if step == self.depth:
-                frame.tables["final"] = [[FAN[key], f"{value.log10().mean():.2f}"] for key, value in values.items()]
-                rms = torch.linalg.matrix_norm(product) / WIDTH**0.5
-                frame.numbers["log_value"] = {key: value.log10() for key, value in {**values, "rms": rms}.items()}
+                logs, count = {key: value.log10() for key, value in found.items()}, carriers(values).double()
+                frame.tables["final"] = [[f"{FAN[key]} (log₁₀)", *_mean_and_range(logs[key], ".2f")] if key in logs
+                                         else [f"{FAN[key]} (log₁₀)", "잴 수 없음", "반올림에 묻힘"] for key in FAN]
+                frame.tables["final"].append(["노름 제곱의 90%를 나르는 방향 (개)", *_mean_and_range(count)])
+                frame.numbers = {"log_value": logs, "directions": {"carriers": count}}
             yield frame
+
+
+def shattered_product(depth: int, beta: float = 1.0, *, added: float = 1.0) -> float:
+    """Correlation of the gradients of two inputs in a residual chain with BN: covariance over variance, block by block.
+
+    Args:
+        added: the variance that a branch adds, over β². 1 in the mask model. In a real network BN divides by the variance
+            *over the batch*, where it is 1 − 1/π: relu of a standard normal number has mean square 1/2, and squared mean 1/(2π).
+    """
+    gains = [beta**2 / (1 + added * beta**2 * layer) for layer in range(depth)]
+    return math.prod((1 + gain / 2) / (1 + gain) for gain in gains)
 
 
 def shattered_theory(kind: str, depth: int, beta: float = 1.0) -> float:
     """Correlation of the gradients of two inputs under independent half-on masks (Balduzzi et al. 2017; derived in the lesson).
 
     Args:
-        kind: "plain", "residual" (no normalisation), "normalised" (BN in the branch: the closed form to which the product tends).
+        kind: "plain", "residual" (no normalisation) or "residual_bn" (BN in the branch).
     """
-    if kind == "plain":
-        return 0.5**depth
-    if kind == "residual":
-        return ((1 + beta**2 / 2) / (1 + beta**2)) ** depth
-    return (1 + beta**2 * depth) ** -0.5
-
-
-def shattered_with_batch_variance(depth: int, beta: float = 1.0) -> float:
-    """As "normalised", but a layer adds 1 − 1/π to the variance *over the batch* that BN divides by, not 1.
-
-    relu of a standard normal number has mean square 1/2 and squared mean 1/(2π); BN takes the mean's part out.
-    """
-    correlation = 1.0
-    for layer in range(depth):
-        q = beta**2 / (1 + (1 - 1 / math.pi) * beta**2 * layer)
-        correlation *= (1 + q / 2) / (1 + q)
-    return correlation
+    if kind == "residual_bn":
+        return shattered_product(depth, beta)
+    return 0.5**depth if kind == "plain" else ((1 + beta**2 / 2) / (1 + beta**2)) ** depth
 
 
 DEPTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-SHATTERED = {"plain": "플레인 + BN", "residual": "잔차, BN 없음", "normalised": "잔차 + BN"}
+SHATTERED = {"plain": "플레인", "plain_bn": "플레인 + BN", "residual": "잔차", "residual_bn": "잔차 + BN"}
+THEORIES = {"plain": "식: 플레인", "residual": "식: 잔차", "residual_bn": "식: 잔차 + BN"}
 
 
 @dataclass(frozen=True)
@@ -229,13 +242,16 @@ class ShatteredGradients(Experiment):
 
     id = "shattered_gradients"
     title = "산산조각 난 그래디언트: 상관과 깊이"
-    note = "같은 출력 방향의 그래디언트를 서로 다른 입력에서 구해 상관을 잽니다. 깊이마다 새 망 다섯 개(시드 다섯), 폭 128, 입력 32개."
+    note = "같은 출력 방향의 그래디언트를 서로 다른 입력에서 구해 상관을 잽니다. 깊이마다 망 다섯 개(시드 다섯), 폭 128, 입력 32개. 마스크 모형은 BN이 나누는 수만 흉내 내므로 플레인이 하나뿐입니다."
     modes = {"mask": "마스크 모형", "fixed": "진짜 망 (BN 통계 고정)", "batch": "진짜 망 (BN 통계도 미분)"}
     panels = (
-        Lines("correlation", "서로 다른 입력의 그래디언트 사이의 상관", x="깊이 L", y="상관", series={
-            **SHATTERED, "plain_theory": "식 (플레인)", "residual_theory": "식 (잔차)", "normalised_theory": "식 (잔차 + BN)",
+        Lines("plain", "플레인: 서로 다른 입력의 그래디언트의 상관", x="깊이 L", y="상관", series={
+            "plain": "플레인", "plain_bn": "플레인 + BN", "plain_theory": "식",
         }),
-        Table("final", "깊이별 상관 (시드 평균)", columns=("깊이 L", *SHATTERED.values(), "식 (플레인)", "식 (잔차)", "식 (잔차 + BN)")),
+        Lines("residual", "잔차: 서로 다른 입력의 그래디언트의 상관", x="깊이 L", y="상관", series={
+            "residual": "잔차", "residual_bn": "잔차 + BN", "residual_theory": "식: 잔차", "residual_bn_theory": "식: 잔차 + BN",
+        }),
+        Table("final", "깊이별 상관 (시드 평균)", columns=("깊이 L", *SHATTERED.values(), *THEORIES.values())),
     )
     grid = {"mode": tuple(modes), "beta": (0.1, 0.3, 1.0), "deepest": (4, 16, 64)}
     sample = {"mode": "fixed", "beta": 0.1, "deepest": 4}
@@ -251,20 +267,22 @@ class ShatteredGradients(Experiment):
         rows: list[list] = []
         numbers: dict[str, dict] = {}
         for depth in (depth for depth in DEPTHS if depth <= self.deepest):
-            theory = {kind: shattered_theory(kind, depth, self.beta) for kind in SHATTERED}
-            found = {}
-            for kind in SHATTERED:
-                found[kind] = self._masks(kind, depth) if self.mode == "mask" else self._network(kind, depth)
-            means = [f"{values.mean():.3f}" for values in found.values()]
+            theory = {kind: shattered_theory(kind, depth, self.beta) for kind in THEORIES}
+            if self.mode == "mask":
+                found = {kind: self._masks(kind, depth) for kind in THEORIES}
+            else:
+                found = {kind: self._network(kind, depth) for kind in SHATTERED}
+            means = [f"{found[kind].mean():.3f}" if kind in found else "–" for kind in SHATTERED]
             rows.append([depth, *means, *(f"{value:.3f}" for value in theory.values())])
             numbers[str(depth)] = found
-            curves = found | {f"{kind}_theory": [value] for kind, value in theory.items()}
-            yield Frame(depth, self.deepest, curves={"correlation": curves}, tables={"final": list(rows)}, numbers=dict(numbers))
+            drawn = found | {f"{kind}_theory": [value] for kind, value in theory.items()}
+            curves = {panel: {key: value for key, value in drawn.items() if key.startswith(panel)} for panel in ("plain", "residual")}
+            yield Frame(depth, self.deepest, curves=curves, tables={"final": list(rows)}, numbers=dict(numbers))
 
     def _masks(self, kind: str, depth: int) -> Tensor:
         def factor(passed: int) -> float:
             entering = 1 + self.beta**2 * (depth - 1 - passed)  # variance of the input of this layer
-            return self.beta / entering**0.5 if kind == "normalised" else self.beta
+            return self.beta / entering**0.5 if kind == "residual_bn" else self.beta
 
         skip = kind != "plain"
         passes = masked_chain(depth=depth, width=self.width, pairs=8, seeds=self.seed_range(), factor=factor if skip else lambda _: 1.0, skip=skip)
@@ -272,10 +290,10 @@ class ShatteredGradients(Experiment):
         return values
 
     def _network(self, kind: str, depth: int) -> Tensor:
-        seeds, skip = self.seed_range(), kind != "plain"
+        seeds, skip = self.seed_range(), kind.startswith("residual")
         chain = Chain(
             draw_weights("he", depth=depth, width=self.width, seeds=seeds), skip=skip, scale=self.beta if skip else 1.0,
-            norm="none" if kind == "residual" else self.mode,
+            norm=self.mode if kind.endswith("_bn") else "none",
         )
         return input_correlation(chain, seeds, batch=self.batch)
 
