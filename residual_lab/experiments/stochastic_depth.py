@@ -201,8 +201,8 @@ class BlockPruning(Experiment):
         Bars("lesion", "하나만 지웠을 때", x="지운 블록 (입력 → 출력)", y="시험 오차 (%)", series=series),
         Table("final", "학습이 끝난 뒤의 시험 오차 (%)", columns=("조건", "지우지 않음", "8개를 지움", "8개를 지움: 시드 범위")),
     )
-    grid = {"order": ("even", "random", "last"), "last": (0.5, 0.8), "rescale": (True, False)}
-    sample = {"last": 0.8}
+    grid = {"order": ("even", "random", "last"), "rescale": (True, False)}
+    sample = {"order": "last"}
 
     order: str = choice("지우는 순서", {"even": "고르게 (한 블록 걸러)", "random": "무작위로", "last": "뒤에서부터"}, "even")
     last: float = slider("생존 확률 p_L", (0.35, 0.5, 0.65, 0.8), 0.5)
