@@ -48,7 +48,7 @@ class DepthSchedule(Experiment):
         Bars("survival", "블록마다 살아남은 비율", x="블록 (입력 → 출력)", y="비율", series={"exact": "생존 확률", "drawn": "뽑은 결과"}),
         Bars("depth", "미니배치 하나가 학습하는 블록 수", x="살아남은 블록 수 (0은 그리지 않음)", y="확률", series={"exact": "정확한 분포", "drawn": "뽑은 결과"}),
         Bars("path", "아무렇게나 고른 경로의 길이", x="경로가 지나는 블록 수 (0은 그리지 않음)", y="확률", series={"all": "버리지 않음", "dropped": "버리면서 학습"}),
-        Lines("mean", "지금까지의 평균 블록 수", x="미니배치", y="블록 수", series={"drawn": "뽑은 결과", "exact": "기댓값"}),
+        Lines("mean", "지금까지의 평균이 기댓값에서 벗어난 정도", x="미니배치", y="블록 수", series={"drawn": "|평균 − 기댓값|", "exact": "표준오차 σ/√n"}),
         Table("final", "정확한 값", columns=("기대 블록 수", "표준편차", "아끼는 블록 계산 (%)", "경로 길이 평균")),
     )
     grid = {"blocks": (12, 27, 54), "last": (0.2, 0.5, 0.8, 1.0), "rule": tuple(RULES)}
@@ -66,7 +66,7 @@ class DepthSchedule(Experiment):
         masks = Masks([p], self.seed_range())
         depth, path = poisson_binomial(p), poisson_binomial([p_l / 2 for p_l in p])
         every = poisson_binomial([0.5] * self.blocks)
-        expected = sum(p)
+        expected, deviation = sum(p), sum(p_l * (1 - p_l) for p_l in p) ** 0.5
         survived, counts = torch.zeros(self.blocks, dtype=torch.float64), torch.zeros(self.blocks + 1, dtype=torch.float64)
         for step in range(self.slice, self.steps + 1, self.slice):
             for _ in range(self.slice):
@@ -77,9 +77,8 @@ class DepthSchedule(Experiment):
                 "survival": {"exact": p, "drawn": survived / step},
                 "depth": {"exact": depth[1:], "drawn": (counts / step)[1:]},
                 "path": {"all": every[1:], "dropped": path[1:]},
-            }, curves={"mean": {"drawn": masks.executed / step, "exact": [expected] * len(kept)}})
+            }, curves={"mean": {"drawn": (masks.executed / step - expected).abs(), "exact": [deviation / step**0.5] * len(kept)}})
             if step == self.steps:
-                deviation = sum(p_l * (1 - p_l) for p_l in p) ** 0.5
                 frame.tables["final"] = [[f"{expected:.2f}", f"{deviation:.2f}", f"{100 * (1 - expected / self.blocks):.1f}", f"{expected / 2:.2f}"]]
                 frame.numbers["depth"] = {"drawn": masks.executed / step, "expected": [expected]}
             yield frame
