@@ -168,13 +168,18 @@ def heat(
 ) -> None:
     """Draw a map ``z[ys, xs]`` with its number in each cell; what is not finite is hatched and says 발산.
 
+    A row may be short: the cells that it lacks stay empty.
+
     ``limits`` are the values at the two ends of the colours; maps that stand side by side need the same.
     """
-    z = _finite(z)
+    lengths = [len(row) for row in z]
+    z = _finite([[*map(float, row), *[np.nan] * (len(xs) - len(row))] for row in z])
     low, high = limits or (None, None)
     norm = LogNorm(low, high) if log else Normalize(low, high)
     picture = ax.imshow(z, cmap="cividis", norm=norm, origin="lower", aspect="auto")
     for (row, column), value in np.ndenumerate(z.filled(np.nan)):
+        if column >= lengths[row]:
+            continue
         known = np.isfinite(value)
         shade = picture.norm(value) if known else 1.0
         ax.text(

@@ -43,7 +43,7 @@ def _bars(ax, panel: dict, run: dict) -> None:
 
 def _heat(ax, panel: dict, run: dict) -> None:
     matrix = run["matrices"][-1]["data"][panel["key"]]
-    figures.heat(ax, matrix["xs"], matrix["ys"], np.array(matrix["z"], dtype=float), label=panel["z"], log=panel["scale"] == "log")
+    figures.heat(ax, matrix["xs"], matrix["ys"], [[np.nan if v is None else v for v in row] for row in matrix["z"]], label=panel["z"], log=panel["scale"] == "log")
 
 
 _DRAW = {"lines": _lines, "bars": _bars, "heat": _heat}

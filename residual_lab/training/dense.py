@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 
 class StackedDenseNet(nn.Module):
-    """K DenseNets, one a seed: 3×3 stem, three dense blocks, transitions without compression, BN, ReLU, linear layer.
+    """K DenseNets, one a seed: 3×3 stem, three dense blocks with transitions, BN, ReLU, linear layer.
 
     Every convolution has K groups. Between layers, feature maps have the shape (B, H, W, K, channels): a concatenation
     is then one of each network's own channels, and convolutions see the memory format in which they are fastest.
@@ -19,9 +20,12 @@ class StackedDenseNet(nn.Module):
         layers: dense layers a block.
         growth: k.
         channels: k_0, what the stem gives.
+        compression: θ; a transition keeps ⌊θ·m⌋ of m channels.
     """
 
-    def __init__(self, seeds: Sequence[int], *, layers: int, growth: int, channels: int, classes: int = 10):
+    def __init__(
+        self, seeds: Sequence[int], *, layers: int, growth: int, channels: int, compression: float = 0.5, classes: int = 10,
+    ):
         super().__init__()
         self.seeds = list(seeds)
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -30,7 +34,8 @@ class StackedDenseNet(nn.Module):
         self.blocks, self.transitions = nn.ModuleList(), nn.ModuleList()
         for block in range(3):
             if block:
-                self.transitions.append(self._layer(channels, channels, 1))
+                self.transitions.append(self._layer(channels, int(compression * channels), 1))
+                channels = int(compression * channels)
             self.blocks.append(nn.ModuleList(self._layer(channels + i * growth, growth, 3) for i in range(layers)))
             channels += layers * growth
         self.bn = nn.BatchNorm2d(k * channels)
@@ -80,3 +85,23 @@ class StackedDenseNet(nn.Module):
 def _as_images(h: Tensor) -> Tensor:
     """(B, H, W, K, channels) → (B, K · channels, H, W), without copying where ``h`` is contiguous."""
     return h.flatten(3).permute(0, 3, 1, 2)
+
+
+@contextmanager
+def ablated(layer: nn.Sequential, channels: slice, *, networks: int, way: str) -> Iterator[None]:
+    """While it lasts, a layer of the stack cannot read some of each network's channels.
+
+    Args:
+        channels: which of the channels that the layer reads.
+        way: after BN and ReLU they are "zero", or constant at their "mean" over images and pixels.
+    """
+    def hide(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+        h = inputs[0].unflatten(1, (networks, -1)).clone()
+        h[:, :, channels] = 0.0 if way == "zero" else h[:, :, channels].mean((0, 3, 4), keepdim=True)
+        return h.flatten(1, 2)
+
+    handle = layer[-1].register_forward_pre_hook(hide)
+    try:
+        yield
+    finally:
+        handle.remove()
