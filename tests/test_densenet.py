@@ -5,6 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from residual_lab.blocks.densenet import DenseBlock, DenseNet
+from residual_lab.checks import densenet as checks
+from residual_lab.checks.base import NotYet
 from residual_lab.experiments.densenet import (
     SIZES, ChannelArithmetic, EqualParameters, MemoryByDepth, WhoReadsWhom, cost, fashion, pair_of,
 )
@@ -207,3 +209,73 @@ def test_who_reads_whom_is_in_the_ablation_and_not_in_the_weights():
     assert (transition.mean(0) > 2 * last.mean(0)).all()
     likeness = numbers["likeness"]
     assert all(own > other for own, other in zip(likeness["own"], likeness["others"]))
+
+
+def parameters_by_building(depth, growth, bc):
+    with torch.device("meta"):
+        return torch.tensor(count(DenseNet.cifar(depth, growth, bc=bc)))
+
+
+def read(features, weight):
+    total, at = 0.0, 0
+    for f in features:
+        total = total + torch.nn.functional.conv2d(f, weight[:, at : at + f.shape[1]], padding=weight.shape[2] // 2)
+        at += f.shape[1]
+    return total
+
+
+def tied(weight, n):
+    return weight[:, None].expand(-1, n, -1, -1, -1).flatten(1, 2)
+
+
+def reentrant(layers, x):
+    features = [x]
+    for layer in layers:
+        features.append(torch.utils.checkpoint.checkpoint(lambda *f, layer=layer: layer(*f), *features, use_reentrant=True))
+    return torch.cat(features, 1)
+
+
+@pytest.mark.parametrize(("check", "answers"), [
+    (checks.check_dense_channels, [lambda k0, k, L: tuple(torch.arange(k0, k0 + k * L + 1, k))]),
+    (checks.check_dense_channels, [lambda k0, k, L: torch.arange(k0, k0 + k * L + 1, k)]),
+    (checks.check_densenet_params, [parameters_by_building]),
+    (checks.check_read_separately, [read, tied]),
+    (checks.check_read_separately, [lambda f, w: read([x.float() for x in f], w.float()), lambda w, n: tied(w.float(), n)]),
+    (checks.check_saved_bytes, [lambda forward, parameters: saved_bytes(forward, but=parameters)]),
+    (checks.check_recomputed_block, [reentrant]),
+], ids=lambda value: getattr(value, "__name__", "answer"))
+def test_honest_variants_pass(check, answers):
+    check(*answers)
+
+
+def in_place(features, weight):
+    features[0].mul_(2)
+    return read(features, weight)
+
+
+@pytest.mark.parametrize(("check", "answers", "said"), [
+    (checks.check_dense_channels, [lambda k0, k, L: k0 + k * L], "리스트를"),
+    (checks.check_dense_channels, [lambda k0, k, L: [8, 20, 32, 44, 56]], "수가 13개"),
+    (checks.check_dense_channels, [lambda k0, k, L: [k * (i + 1) for i in range(L + 1)]], "k₀채널을 빠뜨렸습니다"),
+    (checks.check_dense_channels, [lambda k0, k, L: [k0 + k * i + 0.5 for i in range(L + 1)]], "정수 하나를"),
+    (checks.check_densenet_params, [lambda L, k, bc: None], "정수 하나를"),
+    (checks.check_densenet_params, [lambda L, k, bc: checks._closed_form(L, k, bc, biases=1)], "편향이 없습니다"),
+    (checks.check_densenet_params, [lambda L, k, bc: checks._closed_form(L, k, bc, head=0)], "출력층의 편향"),
+    (checks.check_densenet_params, [lambda L, k, bc: checks._closed_form(L, k, bc, last_bn=False)], "마지막 BN"),
+    (checks.check_densenet_params, [lambda L, k, bc: checks._closed_form(L, k, bc, between=False)], "전이층이 빠졌습니다"),
+    (checks.check_densenet_params, [lambda L, k, bc: checks._closed_form(L, k, bc, wide=1)], "4k채널"),
+    (checks.check_densenet_params, [lambda L, k, bc: checks._with_stem_of_16(L, k) if bc else checks._closed_form(L, k, bc)], "2k채널을"),
+    (checks.check_densenet_params, [lambda L, k, bc: {(40, 12, False): 1_019_722}.get((L, k, bc), 769_162)], "많습니다|모자랍니다"),
+    (checks.check_read_separately, [lambda f, w: None, tied], "텐서를"),
+    (checks.check_read_separately, [in_place, tied], "제자리에서"),
+    (checks.check_read_separately, [lambda f, w: read(f, w) / len(f), tied], "평균"),
+    (checks.check_read_separately, [read, lambda w, n: w], "모양이"),
+    (checks.check_saved_bytes, [lambda forward, parameters: 20_000], "여야 하는데"),
+    (checks.check_saved_bytes, [lambda forward, parameters: 0], "pack 훅이"),
+    (checks.check_recomputed_block, [lambda layers, x: x], "모양이"),
+    (checks.check_recomputed_block, [lambda layers, x: reentrant(layers, x).detach()], "끊겼습니다"),
+    (checks.check_recomputed_block, [lambda layers, x: None], "텐서를"),
+])
+def test_garbage_and_tricks_are_told_in_korean(check, answers, said):
+    with pytest.raises(NotYet, match=said):
+        check(*answers)

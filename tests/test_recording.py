@@ -37,7 +37,7 @@ def differences(stored: dict, again: dict) -> list[str]:
                 found.append(f"{panel}/{key}: final")
     for old, new in zip(stored["matrices"], again["matrices"]):
         for panel, matrix in old["data"].items():
-            known, anew = (np.array(m["z"], dtype=float) for m in (matrix, new["data"][panel]))
+            known, anew = (np.array([cell for row in m["z"] for cell in row], dtype=float) for m in (matrix, new["data"][panel]))
             if not np.allclose(np.log(known), np.log(anew), atol=0.35, equal_nan=True):
                 found.append(f"{panel}: matrix at {old['step']}")
     return found
