@@ -164,3 +164,11 @@ def test_series_stand_out_from_the_paper(palette):
 
 def test_figures_and_widgets_use_the_same_colours():
     assert list(figures.PALETTE) == PALETTES["light widgets"][0]
+
+
+def test_a_heat_map_leaves_the_cells_of_short_rows_empty():
+    fig, ax = pyplot.subplots()
+    figures.heat(ax, ["a", "b", "c"], ["1", "2"], [[1.0, float("inf")], [2.0, 3.0, 4.0]], label="z")
+    written = {(int(text.get_position()[0]), int(text.get_position()[1])): text.get_text() for text in ax.texts}
+    pyplot.close(fig)
+    assert written == {(0, 0): "1", (1, 0): "발산", (0, 1): "2", (1, 1): "3", (2, 1): "4"}
