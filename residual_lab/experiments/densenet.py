@@ -114,12 +114,12 @@ class MemoryByDepth(Experiment):
         Lines("peak", "한 단계에서 가장 많이 잡고 있던 양", x="층 수 (개)", y="MB", series=FORMS),
         Table("final", "층이 가장 많을 때", columns=("방법", "저장 (MB)", "가장 많을 때 (MB)", "순전파+역전파의 곱셈·덧셈 (백만)")),
     )
-    grid = {"growth": (4, 12, 24), "bottleneck": (False, True)}
+    grid = {"growth": (4, 12, 24), "bottleneck": (False, True), "deepest": (16, 32)}
     sample = {"growth": 4}
 
     growth: int = slider("성장률 k", (4, 12, 24), 12, unit="채널")
     bottleneck: bool = choice("층", {False: "BN–ReLU–3×3", True: "병목 (1×1 다음 3×3)"}, False)
-    deepest: int = slider("가장 많은 층", (8, 16, 32), 32, unit="개")
+    deepest: int = slider("가장 많은 층", (8, 16, 32), 16, unit="개")
 
     channels, batch, adding = 16, 8, 64
 
@@ -180,7 +180,7 @@ class EqualParameters(Experiment):
     note = "Fashion-MNIST를 8×8로 줄인 그림 2,000장으로 16층 DenseNet(θ = 0.5)과 14층 ResNet을 시드 다섯 개씩 학습합니다. 배치 64, SGD 모멘텀 0.9, 가중치 감쇠 0.0001."
     panels = (
         Lines("loss", "학습 손실 (미니배치)", x="단계", y="교차 엔트로피", series=NETS, scale="log"),
-        Table("final", "학습이 끝난 뒤", columns=("망", "파라미터", "그림 한 장의 곱셈·덧셈", "시험 오차 평균 (%)", "범위 (%)", "학습 오차 평균 (%)")),
+        Table("final", "학습이 끝난 뒤 (오차는 %, 곱셈·덧셈은 그림 한 장)", columns=("망", "파라미터", "곱셈·덧셈", "시험 오차", "시드 범위", "학습 오차")),
     )
     grid = {"size": ("small", "medium", "large"), "lr": (0.05, 0.1)}
     sample = {"size": "small"}
@@ -211,7 +211,7 @@ class EqualParameters(Experiment):
         train = {kind: evaluate(net, task.x_train, task.y_train, networks=networks)[1] for kind, net in nets.items()}
         frame.numbers = {"test_error": test, "train_error": train, "cost": {kind: list(pair) for kind, pair in costs.items()}}
         frame.tables["final"] = [
-            [NETS[kind], f"{costs[kind][0]:,}", f"{costs[kind][1]:,}", *_mean_and_range(test[kind]), f"{train[kind].mean():.1f}"]
+            [NETS[kind].split(" ")[0], f"{costs[kind][0]:,}", f"{costs[kind][1]:,}", *_mean_and_range(test[kind]), f"{train[kind].mean():.1f}"]
             for kind in nets]
 
 
