@@ -208,7 +208,7 @@ def test_who_reads_whom_is_in_the_ablation_and_not_in_the_weights():
     transition = torch.stack([cell for pair, cell in increase.items() if pair.startswith("5<")])
     last = torch.stack([cell for pair, cell in increase.items() if pair.startswith("4<")])
     assert min(cell.mean() for cell in increase.values()) > 0
-    assert (transition.mean(0) > 2 * last.mean(0)).all()
+    assert (transition.mean(0) > 1.7 * last.mean(0)).all()
     likeness = numbers["likeness"]
     assert all(own > other for own, other in zip(likeness["own"], likeness["others"]))
 

@@ -149,7 +149,7 @@ class MemoryByDepth(Experiment):
 
 
 NETS = {"dense": "DenseNet (이어 붙이기)", "residual": "ResNet (더하기)"}
-SIZES = {"small": (4, 4), "medium": (6, 5), "large": (8, 7), "larger": (12, 11)}
+SIZES = {"small": (4, 4), "medium": (9, 8), "large": (13, 12)}
 """Growth rate of the DenseNet and width of the ResNet that have about as many parameters."""
 
 
@@ -186,8 +186,7 @@ class EqualParameters(Experiment):
     sample = {"size": "small"}
 
     size: str = choice("크기", {
-        "small": "1만 개 안팎 (k = 4, 폭 4)", "medium": "2만 개 안팎 (k = 6, 폭 5)",
-        "large": "3만 4천 개쯤 (k = 8, 폭 7)", "larger": "8만 개쯤 (k = 12, 폭 11)",
+        "small": "1만 개 안팎 (k = 4, 폭 4)", "medium": "4만 3천 개쯤 (k = 9, 폭 8)", "large": "9만 개 안팎 (k = 13, 폭 12)",
     }, "small")
     lr: float = log_slider("학습률", (0.05, 0.1, 0.2), 0.1)
     epochs: int = slider("에폭", (2, 6, 12), 6)
@@ -236,7 +235,7 @@ class WhoReadsWhom(Experiment):
 
     block: int = slider("블록", (1, 2), 1)
     way: str = choice("지우는 방법", WAYS, "mean", help="BN과 ReLU를 지난 값을 0으로, 또는 채널마다의 평균으로 바꿉니다.")
-    epochs: int = slider("에폭", (2, 6, 12), 6)
+    epochs: int = slider("에폭", (2, 4, 8), 4)
     seed: int = seed_knob()
 
     layers, growth = 4, 8
