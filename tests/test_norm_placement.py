@@ -117,7 +117,7 @@ def test_pre_ln_grows_and_uses_its_later_blocks_less():
     run = DepthUse.run(seed=10)
     share = {key: run.number("share", key) for key in ("pre", "post")}
     assert (run.number("growth", "pre") > 1.5).all()
-    assert (share["pre"] < 0.4).all() and (share["pre"] < share["post"]).all()
+    assert (share["pre"] < 0.45).all() and (share["pre"] < share["post"]).all()
 
 
 def test_a_stream_of_post_ln_has_the_size_one_after_every_block():

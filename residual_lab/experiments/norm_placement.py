@@ -64,7 +64,7 @@ class LastLayerGradient(Experiment):
     id = "last_layer_gradient"
     title = "초기화한 망의 마지막 층: 깊이 × 배치"
     note = "학습하기 전의 폭 32 Transformer입니다. 깊이마다 새 망 다섯 개(시드 다섯)에 글 여덟 조각을 넣고 그래디언트를 구한 다음, Adam의 첫 걸음(학습률 0.0001)만큼 옮겨 봅니다."
-    series = {"post": "Post-LN", "pre": "Pre-LN", "peri": "Peri-LN", "olmo2": "OLMo 2", "bare": "Pre-LN, 마지막 LN 없음"}
+    series = {"post": "Post-LN", "pre": "Pre-LN", "peri": "Peri-LN", "olmo2": "OLMo 2", "bare": "Pre, 끝 LN 없음"}
     panels = (
         Lines("gradient", "마지막 FFN 둘째 가중치의 그래디언트", x="깊이 L (블록)", y="노름", series=series, scale="log"),
         Lines("response", "작은 한 걸음에 로짓이 달라지는 정도", x="깊이 L (블록)", y="로짓의 상대 변화 (%)", series=series, scale="log"),
@@ -120,14 +120,13 @@ class WarmupMap(Experiment):
     rates, warmups = (0.001, 0.003, 0.01, 0.03), (0, 75)
     curves_at, every = 0.01, 10
     series = {
-        "pre_0": "Pre-LN, 워밍업 없음", "pre_75": "Pre-LN, 워밍업 75",
-        "other_0": "고른 배치, 워밍업 없음", "other_75": "고른 배치, 워밍업 75",
+        "pre_0": "Pre · 없음", "pre_75": "Pre · 75", "other_0": "고른 배치 · 없음", "other_75": "고른 배치 · 75",
     }
     panels = (
         Heat("pre", "Pre-LN의 손실 (최근 15단계, 시드 평균)", x="학습률", y="워밍업 (단계)", z="손실"),
         Heat("other", "고른 배치의 손실 (최근 15단계, 시드 평균)", x="학습률", y="워밍업 (단계)", z="손실"),
-        Lines("loss", "학습률 0.01일 때의 손실", x="단계", y="교차 엔트로피", series=series),
-        Lines("uniformity", "학습률 0.01일 때 마지막 스트림의 두 자리 사이 코사인", x="단계", y="코사인 (평균)", series=series),
+        Lines("loss", "학습률 0.01, 워밍업 없음과 75: 손실", x="단계", y="교차 엔트로피", series=series),
+        Lines("uniformity", "같은 망의 마지막 스트림: 두 자리의 코사인", x="단계", y="코사인 (평균)", series=series),
         Table("final", "가장 좋은 학습률", columns=("배치", "워밍업", "가장 좋은 학습률", "손실 평균", "손실 범위", "빈도에 갇힌 망")),
     )
     grid = {"depth": (4, 8), "other": ("post", "olmo2")}
@@ -207,20 +206,18 @@ class TokenUniformity(Experiment):
 
     id = "token_uniformity"
     title = "토큰이 닮아 가는 정도"
-    note = "학습하기 전의 폭 32 Transformer 다섯 개(시드 다섯)에 글 여덟 조각을 넣고, 블록을 지날 때마다 자리 16개의 벡터 사이의 코사인을 잽니다."
-    networks = {
-        "noskip": "지름길 없음 (LN 있음)", "post": "Post-LN", "pre": "Pre-LN", "peri": "Peri-LN", "olmo2": "OLMo 2", "bare": "정규화 없음 (지름길만)",
-    }
+    note = "학습하기 전의 폭 32 Transformer 다섯 개(시드 다섯)에 글 여덟 조각을 넣고, 블록을 지날 때마다 자리 16개의 벡터 사이의 코사인을 잽니다. ‘지름길 없음’에는 LN이 있고 ‘LN 없음’에는 지름길이 있습니다."
+    networks = {"noskip": "지름길 없음", "post": "Post-LN", "pre": "Pre-LN", "peri": "Peri-LN", "bare": "LN 없음"}
     panels = (
-        Lines("cosine", "서로 다른 두 자리의 코사인 (평균)", x="블록", y="코사인", series=networks),
-        Lines("distance", "1 − 코사인", x="블록", y="1 − 코사인 (10⁻¹²에서 자름)", series=networks, scale="log"),
+        Lines("cosine", "서로 다른 두 자리의 코사인 (평균)", x="블록 (1은 임베딩)", y="코사인", series=networks),
+        Lines("distance", "1 − 코사인", x="블록 (1은 임베딩)", y="1 − 코사인 (10⁻¹²에서 자름)", series=networks, scale="log"),
         Heat("matrix", "고른 망: 자리 × 자리의 코사인 (시드 평균)", x="자리", y="자리", z="코사인"),
     )
     grid = {"network": tuple(networks), "ffn": (True, False), "depth": (12,)}
     sample = {"network": "pre"}
 
-    network: str = choice("아래 그림에 그릴 망", networks, "noskip")
-    ffn: bool = toggle("FFN 있음", True, help="끄면 어텐션만 쌓습니다. Dong 등(2021)이 분석한 망입니다.")
+    network: str = choice("자리 × 자리 그림에 그릴 망", networks, "pre")
+    ffn: bool = toggle("FFN 있음", True, help="끄면 어텐션만 쌓습니다. Dong 등(2021)이 분석한 망에 가깝습니다.")
     depth: int = slider("깊이", (6, 12, 24), 12, unit="블록")
     seed: int = seed_knob(help=SEEDS_HELP)
 
@@ -243,10 +240,11 @@ class TokenUniformity(Experiment):
 
     def _frame(self, step: int, states: dict[str, Tensor]) -> Frame:
         cosine = {key: stream_probes.uniformity(x) for key, x in states.items()}
-        places = [str(place + 1) for place in range(CONTEXT)]
-        matrix = stream_probes.cosines(states[self.network]).mean(0)
+        places = list(range(1, CONTEXT, 2))  # every other position, so that the numbers can be read
+        labels = [str(place + 1) for place in places]
+        matrix = stream_probes.cosines(states[self.network]).mean(0)[places][:, places].mul(1000).round() / 1000
         frame = Frame(step, self.depth + 1, curves={"cosine": cosine, "distance": {k: (1 - v).clamp(min=1e-12) for k, v in cosine.items()}})
-        frame.matrices["matrix"] = {"xs": places, "ys": places, "z": list(matrix)}
+        frame.matrices["matrix"] = {"xs": labels, "ys": labels, "z": list(matrix)}
         frame.numbers["cosine"] = cosine
         return frame
 
