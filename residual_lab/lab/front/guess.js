@@ -85,6 +85,7 @@ const NUDGE = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp:
 
 function curvePart(spec) {
   const domain = [spec.low, spec.high];
+  const scaled = (value) => (spec.log ? Math.log10(value) : value); // 1e-32 is no number to a screen reader; the text says it
   const values = spec.x.map(() => null);
   let locked = false;
   let last = null; // the point that the pointer placed last, while it is down
@@ -100,8 +101,8 @@ function curvePart(spec) {
         tabindex: 0,
         "aria-label": `${spec.x_label} ${place}`,
         "aria-orientation": "vertical",
-        "aria-valuemin": spec.low,
-        "aria-valuemax": spec.high,
+        "aria-valuemin": scaled(spec.low),
+        "aria-valuemax": scaled(spec.high),
         keydown: (event) => press(event, i),
       },
       shape("circle", { r: 16, class: "rl-target" }),
@@ -154,7 +155,7 @@ function curvePart(spec) {
     handles.forEach((handle, i) => {
       const value = values[i] ?? middle;
       setAttr(handle, "transform", `translate(${sketch.x(i)} ${sketch.y(value)})`);
-      setAttr(handle, "aria-valuenow", value);
+      setAttr(handle, "aria-valuenow", scaled(value));
       setAttr(handle, "aria-valuetext", values[i] === null ? "아직 놓지 않음" : tick(value));
       setAttr(handle, "data-unset", values[i] === null ? "" : null);
     });
