@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -84,12 +85,17 @@ MISTAKES = {
 }
 
 
+@functools.cache
+def _parameters(depth: int, growth: int, bc: bool) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in DenseNet.cifar(depth, growth, bc=bc).parameters())
+
+
 def check_densenet_params(densenet_params: Callable[[int, int, bool], int]) -> None:
     """Task 6-2: parameters of DenseNet(L, k) and DenseNet-BC(L, k), against the real networks and Huang 2017, table 2."""
     for depth, growth, bc in ((10, 12, False), (22, 8, True), (40, 12, True), (100, 24, False), (100, 7, True), *PAPER):
         value = _whole(call(densenet_params, depth, growth, bc), "densenet_params")
-        with torch.device("meta"):
-            expected = sum(p.numel() for p in DenseNet.cifar(depth, growth, bc=bc).parameters())
+        expected = _parameters(depth, growth, bc)
         name = f"{'DenseNet-BC' if bc else 'DenseNet'}({depth}, {growth})"
         if value != expected:
             for message, mistake in MISTAKES.items():
@@ -103,6 +109,7 @@ def check_densenet_params(densenet_params: Callable[[int, int, bool], int]) -> N
     passed("6-2")
 
 
+@functools.cache
 def _with_stem_of_16(depth: int, growth: int) -> int:
     """DenseNet-BC whose first convolution gives 16 channels."""
     with torch.device("meta"):
