@@ -167,7 +167,7 @@ def test_honest_variants_pass(check, answer):
     (checks.check_sublayer, lambda x, f, w, a, b: placed(x, f, w, b, a), "다릅니다"),
     (checks.check_ln_jacobian, lambda z: z, "모양"),
     (checks.check_ln_jacobian, lambda z: torch.eye(len(z)), "다릅니다"),
-    (checks.check_identity_path, lambda w, n, v: 0.5, "이어야"),
+    (checks.check_identity_path, lambda w, n, v: 0.7, "이어야"),
     (checks.check_identity_path, lambda w, n, v: None, "아무것도"),
     (checks.check_uniformity, lambda x: "하나", "수 하나를"),
     (checks.check_uniformity, lambda x: 0.123, "이어야"),
