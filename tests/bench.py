@@ -29,25 +29,33 @@ import json, time
 import torch
 from residual_lab.experiments.degradation import MLPDepth
 from residual_lab.lab import Lab
+from residual_lab.lab.host import Run
 
 torch.set_num_threads(1)
 lab = Lab(MLPDepth, depth=16)
-first = last = slices = None
-_receive = lab._host.receive
+first = last = slices = trained = None
+_receive, _advance = lab._host.receive, Run.advance
 
 
 def receive(message):
-    global first, last, slices
+    global first, last, slices, trained
     if message["type"] == "start":
-        first, slices = None, 0
+        first, slices, trained = None, 0, 0.0
     if message["type"] == "tick":
         first = first or (time.perf_counter(), time.process_time())
-        slices += 1
     _receive(message)
     last = (time.perf_counter(), time.process_time())
 
 
-lab._host.receive = receive
+def advance(run, seconds):
+    global slices, trained
+    before = time.thread_time()
+    new = _advance(run, seconds)
+    slices, trained = slices + 1, trained + time.thread_time() - before
+    return new
+
+
+lab._host.receive, Run.advance = receive, advance
 
 
 def bare():
@@ -59,7 +67,7 @@ def bare():
 
 
 def live():
-    return {"wall": last[0] - first[0], "cpu": last[1] - first[1], "training": lab._host.run.seconds, "slices": slices}
+    return {"wall": last[0] - first[0], "cpu": last[1] - first[1], "training": lab._host.run.seconds, "trained": trained, "slices": slices}
 
 
 bare()
@@ -142,6 +150,7 @@ def overhead(book: NotebookPage, lab: LabView) -> None:
     row("랩에서 같은 학습", *spread([live["wall"] for _, live in pairs], "초"))
     row("랩 ÷ 맨 반복문, 걸린 시간", *spread(ratios["wall"], "배"), f"가장 빠른 것끼리 {least:.3f}배")
     row("랩 ÷ 맨 반복문, 커널의 CPU 시간", *spread(ratios["cpu"], "배"))
+    row("커널의 CPU 시간 ÷ 그 가운데 학습", *spread([live["cpu"] / live["trained"] for _, live in pairs], "배"))
     row("커널이 학습에 쓴 시간의 비율", *spread([100 * live["training"] / live["wall"] for _, live in pairs], "%"))
     row("한 번에 학습한 시간", *spread([1000 * live["training"] / live["slices"] for _, live in pairs], "ms"))
     row("그래프 갱신", *spread(rates, "번/초"))
@@ -158,7 +167,7 @@ def presses(book: NotebookPage, lab: LabView) -> None:
         lab.reaches("paused")
         book.idle()
         book.page.wait_for_timeout(250)
-        after.append(book.page.evaluate("() => window.frames.filter((at) => at > window.answers.at(-1).pressed).length"))
+        after.append(book.page.evaluate("() => window.frames.filter((at) => at > window.answers.at(-1).pressed + window.answers.at(-1).changed).length"))
         lab.press("pause")
         lab.passes(lab.step)
     answers = book.page.evaluate("() => window.answers")

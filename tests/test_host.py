@@ -57,6 +57,24 @@ def test_one_step_is_one_frame_and_a_long_tick_runs_to_the_end():
     assert (frame["frames"], frame["at"], frame["step"], frame["done"]) == (9, 1, 10, True)
 
 
+def test_a_tick_of_two_slices_is_answered_twice_and_says_what_is_still_to_come():
+    page = Page(MLPDepth)
+    page.start(depth=4)
+    first, second = page.ask("tick", run="r1", n=7, ms=1, slices=2)
+    assert [(frame["n"], frame["more"]) for frame in (first, second)] == [(7, 1), (7, 0)]
+    assert second["at"] == first["frames"] and second["step"] > first["step"]
+
+
+def test_slices_end_with_the_run_and_with_a_fault():
+    page = Page()
+    page.start()
+    [frame] = page.ask("tick", run="r1", n=0, ms=1000, slices=2)
+    assert frame["done"]
+    page.start(run="r2", breaks_at=3)
+    [error] = page.ask("tick", run="r2", n=1, ms=1000, slices=2)
+    assert error["type"] == "error"
+
+
 def test_the_ticked_run_is_the_headless_run():
     page = Page(MLPDepth)
     page.start(depth=4)

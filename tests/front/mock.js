@@ -38,6 +38,8 @@ export class MockHost {
     this.sent = []; // messages of the front end
     this.pins = [];
     this.run = null;
+    this.owed = 0; // slices asked for and not yet seen by the page
+    this.mostOwed = 0;
     this.silent = false; // do not answer at all
     this.loseNext = false; // lose one frame
     this.errorNext = null; // answer the next tick with this error
@@ -51,6 +53,7 @@ export class MockHost {
 
   emit(message) {
     if (this.silent) return;
+    if (message.type === "frame") setTimeout(() => { this.owed -= 1; }, this.delay);
     const copy = JSON.parse(JSON.stringify(message));
     setTimeout(() => { for (const callback of [...this.callbacks]) callback(copy, []); }, this.delay);
   }
@@ -69,7 +72,10 @@ export class MockHost {
         this.errorNext = null;
         return;
       }
-      this.frame(message.n, type === "step" ? 1 : this.perTick);
+      const slices = message.slices ?? 1;
+      this.owed += slices;
+      this.mostOwed = Math.max(this.mostOwed, this.owed);
+      for (let more = slices - 1; more >= 0 && this.run.state === "paused"; more -= 1) this.frame(message.n, more, type === "step" ? 1 : this.perTick);
     } else {
       if (type === "stop" && this.run) this.run.state = "stopped";
       if (type === "reset") this.run = null;
@@ -111,14 +117,14 @@ export class MockHost {
     return { run: id, values, at: frames, step: frames * this.stride, total: this.total * this.stride, seconds, done: state === "done", ...this.pictures(0, frames) };
   }
 
-  frame(n, count) {
+  frame(n, more, count) {
     const { run } = this;
     const at = run.frames;
     run.frames = Math.min(this.total, at + count);
     run.state = run.frames === this.total ? "done" : "paused";
     run.seconds += 0.02;
     const frame = {
-      type: "frame", run: run.id, n, at, frames: run.frames - at, ...this.pictures(at, run.frames), step: run.frames * this.stride, total: this.total * this.stride,
+      type: "frame", run: run.id, n, more, at, frames: run.frames - at, ...this.pictures(at, run.frames), step: run.frames * this.stride, total: this.total * this.stride,
       done: run.state === "done", ms: 1, seconds: run.seconds,
     };
     if (this.loseNext) this.loseNext = false;

@@ -209,15 +209,15 @@ export class LabClient {
 
   request(type, more) {
     const n = this.nextNumber++;
-    this.pace.ask(n);
+    this.pace.ask(n, more?.slices ?? 1);
     this.send({ type, run: this.run.id, n, ...more, ...(this.pressed && { resume: true }) });
     this.pressed = false;
     this.watch();
   }
 
   pump() {
-    while (this.phase === "running" && !this.following && !this.resyncing && this.pace.inFlight < this.pace.credits) {
-      this.request("tick", { ms: this.pace.sliceMs });
+    while (this.phase === "running" && !this.following && !this.resyncing && this.pace.due) {
+      this.request("tick", { ms: this.pace.sliceMs, slices: this.pace.slices });
     }
   }
 
@@ -237,7 +237,7 @@ export class LabClient {
 
   watch() {
     clearTimeout(this.silenceTimer);
-    if (this.pace.inFlight > 0 || this.awaiting > 0) this.silenceTimer = setTimeout(() => this.silence(), SILENCE_MS);
+    if (this.pace.owed > 0 || this.awaiting > 0) this.silenceTimer = setTimeout(() => this.silence(), SILENCE_MS);
   }
 
   silence() {
@@ -273,7 +273,7 @@ export class LabClient {
 
   onFrame(frame) {
     const own = frame.n >= this.firstNumber && frame.n < this.nextNumber;
-    if (own) this.pace.answered(frame.n, frame.ms ?? 0);
+    if (own) this.pace.answered(frame.n, frame.ms ?? 0, frame.more ?? 0);
     if (frame.run !== this.run?.id) {
       if (!own && !this.mine.has(frame.run)) this.follow(true);
       return;
@@ -315,7 +315,7 @@ export class LabClient {
       this.stepsWanted -= 1;
       this.show(this.held.shift());
     }
-    while (this.phase === "paused" && this.pace.inFlight < this.stepsWanted) this.request("step");
+    while (this.phase === "paused" && this.pace.owed < this.stepsWanted) this.request("step");
   }
 
   onSnapshot(snapshot) {

@@ -1,40 +1,55 @@
 // How many slices to keep asked for and how long they should be, from the answers' delays; and how fast the run goes on.
+// Never more than three are owed, so that a press is obeyed within three slices.
 
 const TAU = 0.2;
-const SHORTEST_MS = 55; // 17 pictures a second; every slice costs a kernel 2 to 4 ms beside the training
+const SHORTEST_MS = 55; // 17 pictures a second
 const LONGEST_MS = 200;
 
 export class Pace {
   constructor() {
-    this.asked = new Map(); // n → {sent, trained}
+    this.asked = new Map(); // n → {sent, trained, owed}
     this.trained = 0; // ms that the host has spent training
     this.link = 30; // estimated round trip without training, ms
     this.forgetSpeed();
   }
 
-  get inFlight() {
-    return this.asked.size;
+  /** Slices that were asked for and have not come. */
+  get owed() {
+    let owed = 0;
+    for (const request of this.asked.values()) owed += request.owed;
+    return owed;
   }
 
-  /** Two slices in flight, three on a slow link; a slice is as long as the link needs to stay busy. */
-  get credits() {
-    return this.link > 60 ? 3 : 2;
+  get due() {
+    return this.owed <= this.ahead;
   }
 
+  /** So many slices are still owed when the next request goes out. */
+  get ahead() {
+    return this.link > 60 ? 2 : 1;
+  }
+
+  /** Slices of one request: two where the link allows it, as a request costs JupyterLab more than a slice's picture does. */
+  get slices() {
+    return 3 - this.ahead;
+  }
+
+  /** As long as the link needs to stay busy. */
   get sliceMs() {
-    return Math.round(Math.min(LONGEST_MS, Math.max(SHORTEST_MS, this.link / (this.credits - 1))));
+    return Math.round(Math.min(LONGEST_MS, Math.max(SHORTEST_MS, this.link / this.ahead)));
   }
 
-  ask(n) {
-    this.asked.set(n, { sent: performance.now(), trained: this.trained });
+  ask(n, slices) {
+    this.asked.set(n, { sent: performance.now(), trained: this.trained, owed: slices });
   }
 
-  /** The host answered request n after training for ms: what is left of the delay is the link. */
-  answered(n, ms) {
+  /** A slice of request n took the host ms of training, and so many more will come: what is left of the delay is the link. */
+  answered(n, ms, more) {
     this.trained += ms;
     const request = this.asked.get(n);
     if (request === undefined) return;
-    this.asked.delete(n);
+    request.owed = more;
+    if (more === 0) this.asked.delete(n);
     const waited = performance.now() - request.sent - (this.trained - request.trained);
     this.link += TAU * (Math.min(1000, Math.max(0, waited)) - this.link);
   }
