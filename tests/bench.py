@@ -167,7 +167,10 @@ def presses(book: NotebookPage, lab: LabView) -> None:
         lab.reaches("paused")
         book.idle()
         book.page.wait_for_timeout(250)
-        after.append(book.page.evaluate("() => window.frames.filter((at) => at > window.answers.at(-1).pressed + window.answers.at(-1).changed).length"))
+        after.append(book.page.evaluate("""() => {
+            const {pressed, changed} = window.answers.at(-1);
+            return window.frames.filter((at) => at > pressed + changed).length;
+        }"""))
         lab.press("pause")
         lab.passes(lab.step)
     answers = book.page.evaluate("() => window.answers")
