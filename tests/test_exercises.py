@@ -3,10 +3,12 @@
 That the solutions pass is what the nbval stage shows.
 """
 
+import ast
 import re
 
 import nbval_report
 import pytest
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat.v4 import new_code_cell
 from test_notebooks import SOLUTION, write_course
 
@@ -40,17 +42,20 @@ def test_each_wrong_answer_fails_its_own_task_and_says_why(source):
 
 
 def faults_of_wrong_answers(source):
-    """One kernel: the solution once; then per wrong answer that answer, every check, and the right answer again."""
+    """One kernel: the solution once; then per wrong answer that answer, the checks it can reach, and the right answer again."""
     tasks = exercise.read_tasks(source)
+    notebook = exercise.without_wrong(text.read_source(source))
+    given = len(notebook.cells)
+    reached = {task.name: names_behind(task.check, notebook.cells) for task in tasks}
     steps = []
     for task in tasks:
         for wrong in task.wrong:
             about = f"과제 {task.name}, 틀린 답 {text.label(wrong)}"
             steps.append((wrong, about, None))
-            steps += [(other.check, about, str(wrong.metadata.says) if other is task else None) for other in tasks]
+            steps += [(other.check, about, str(wrong.metadata.says) if other is task else None)
+                      for other in tasks if other is task or binds(wrong) & reached[other.name]]
             steps.append((task.answer, about, None))
-    notebook = exercise.without_wrong(text.read_source(source))
-    given = len(notebook.cells)
+    steps += [(task.check, "틀린 답을 모두 고친 뒤", None) for task in tasks]
     notebook.cells += [new_code_cell(cell.source) for cell, _, _ in steps]
     done = execute.run_cells(notebook, source, allow_errors=True).cells
     faults = [f"풀이 그대로인데 {text.label(cell)}: {error(cell)}" for cell in done[:given] if error(cell)]
@@ -61,6 +66,32 @@ def faults_of_wrong_answers(source):
         elif says is not None and not (said and says in said and re.search("[가-힣]", said)):
             faults.append(f"{about}: 자기 검사가 '{says}'라고 해야 하는데 {said!r}")
     return faults
+
+
+def names_behind(check, cells):
+    """The names that a check reads, itself or by way of what the notebook's cells have bound."""
+    names, before = reads(check), set()
+    while names != before:
+        before = names
+        names = names.union(*(reads(cell) for cell in cells if binds(cell) & names))
+    return names
+
+
+def reads(cell):
+    return {node.id for node in ast.walk(code(cell)) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def binds(cell):
+    """The global names that a cell's code binds."""
+    definitions = (ast.FunctionDef, ast.ClassDef)
+    statements = code(cell).body
+    assigned = {node.id for statement in statements if not isinstance(statement, definitions)
+                for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    return assigned | {statement.name for statement in statements if isinstance(statement, definitions)}
+
+
+def code(cell):
+    return ast.parse(TransformerManager().transform_cell(cell.source) if cell.cell_type == "code" else "")
 
 
 def error(cell):
