@@ -189,7 +189,7 @@ def _compare_block(block: Callable, h: Tensor, w1: Tensor, w2: Tensor, skip: Ten
 
 def _train_errors(block: Callable, depth: int) -> Tensor:
     """Training error in percent of three plain and then three residual networks."""
-    seeds, steps, task = range(3), 300, load_digits()
+    seeds, steps, task = range(3), 150, load_digits()
     x = task.x_train.flatten(1)
     conditions = [Condition(skip=False), Condition(skip=True, init="zero")]
     model = _WithBlock(conditions, seeds, depth=depth, sizes=(64, 32, 10))
