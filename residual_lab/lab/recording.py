@@ -38,7 +38,7 @@ def grid(experiment: type[Experiment]) -> dict[str, list]:
 def record_run(experiment: Experiment) -> dict:
     """Train once, and keep what a replay needs: thinned curves and a few snapshots of the other panels."""
     result, snapshots = Result(experiment), []
-    started = time.perf_counter()
+    started = time.process_time()
     for frame in experiment.frames():
         result.add(frame)
         if frame.profiles or frame.matrices:
@@ -46,7 +46,7 @@ def record_run(experiment: Experiment) -> dict:
             only.add(type(frame)(frame.step, frame.total, profiles=frame.profiles, matrices=frame.matrices))
             pictures = only.pictures()
             snapshots.append({"step": frame.step, "profiles": pictures["profiles"], "matrices": pictures["matrices"]})
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     pictures = result.pictures()
     for series in pictures["curves"].values():
         for line in series.values():

@@ -15,9 +15,13 @@ def picture(recording: dict) -> bytes:
     panels = [panel for panel in spec["panels"] if panel["kind"] != "table"]
     figures.use()
     figure = Figure(figsize=(4.6 * len(panels), 3.2))
-    for ax, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels):
+    axes = np.atleast_1d(figure.subplots(1, len(panels)))
+    for ax, panel in zip(axes, panels):
         _DRAW[panel["kind"]](ax, panel, run)
         ax.set(title=panel["title"], xlabel=panel["x"], ylabel=panel["y"])
+    for ax, panel, following in zip(axes, panels, panels[1:]):
+        if "series" in panel and panel["series"] == following.get("series"):
+            ax.get_legend().remove()  # the next picture's says the same
     return figures.png(figure)
 
 
