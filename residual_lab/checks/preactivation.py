@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from residual_lab.blocks.preact import PreActBasicBlock, PreActBottleneck
 from residual_lab.checks.base import NotYet, call, passed, require
 
-LIST_AS_COUNT = "블록의 수 자리에 리스트가 통째로 들어갔습니다. 네 줄을 나란히 놓고 다른 곳을 찾아보세요."
+LIST_AS_COUNT = ("망을 만드니 TypeError가 났습니다: 'list' object cannot be interpreted as an integer. "
+                 "블록의 수 자리에 리스트가 통째로 들어갔습니다. 네 줄을 나란히 놓고 다른 곳을 찾아보세요.")
 
 
 def check_network(network: type[nn.Module]) -> None:
@@ -34,7 +35,7 @@ def check_network(network: type[nn.Module]) -> None:
             require(h.shape[2] == side, f"layer{index + 1}을(를) 지난 그림의 한 변이 {h.shape[2]}입니다. {side}이어야 합니다. 스트라이드를 보세요.")
         logits = call(net, torch.randn(2, 3, 16, 16))
         require(isinstance(logits, Tensor) and logits.shape == (2, 10), "망의 출력은 (배치, 클래스) 모양이어야 합니다.")
-    print("PreActResNet18의 출력:", tuple(logits.shape))
+    print("폭 4인 작은 망의 출력:", tuple(logits.shape))
     for name, block, units, classes, expected in (
         ("PreActResNet18", PreActBasicBlock, (2, 2, 2, 2), 10, 11_172_170),
         ("PreActResNet50", PreActBottleneck, (3, 4, 6, 3), 1000, 25_541_672),
@@ -58,11 +59,11 @@ def check_simple_shortcut(simple_shortcut: Callable) -> None:
     generator = torch.Generator().manual_seed(52)
     x, out = (torch.randn(2, 3, 4, 4, generator=generator) for _ in range(2))
     projection = nn.Conv2d(3, 5, 1, bias=False)
-    value = call(simple_shortcut, None, x, out)
+    value = call(simple_shortcut, None, x, out, hints={"'NoneType' object is not callable": "투영이 없는데(projection이 None) 투영을 부릅니다."})
     require(isinstance(value, Tensor), "텐서를 돌려주어야 합니다(return이 없거나 다른 것을 돌려줍니다).")
     require(not torch.equal(value, out), "투영이 없으면 지름길은 x 그대로여야 하는데 out을 돌려줍니다.")
     require(torch.equal(value, x), "투영이 없으면 지름길은 x 그대로여야 합니다.")
-    value = call(simple_shortcut, projection, x, out, hints={"'NoneType' object is not callable": "투영이 없는데 부르려고 합니다."})
+    value = call(simple_shortcut, projection, x, out)
     require(isinstance(value, Tensor) and value.shape == (2, 5, 4, 4), "투영이 있으면 투영의 출력을 돌려주어야 합니다.")
     require(not torch.equal(value, projection(x)), "투영에 x를 넣었습니다. 원래 식에서는 BN–ReLU를 지난 out이 들어갑니다.")
     require(torch.equal(value, projection(out)), "투영의 출력이 원래 식과 다릅니다.")
@@ -114,7 +115,8 @@ def _compare_bottleneck(bottleneck: Callable, block: PreActBottleneck, x: Tensor
     received = x.clone()
     value = call(bottleneck, copy.deepcopy(block), received, hints={
         "'NoneType' object is not callable": "투영이 없는 블록(block.projection이 None)에서도 투영을 부릅니다.",
-        "must match": "지름길과 가지의 모양이 다릅니다. block.projection이 있을 때 쓰지 않았습니까?",
+        "must match": "지름길과 가지의 모양이 다릅니다. block.projection이 있으면 지름길에 써야 합니다.",
+        "running_mean should contain": "BN이 받은 채널 수가 다릅니다. BN은 합성곱 앞에 있습니다. BN–ReLU–합성곱의 차례를 보세요.",
     })
     require(torch.equal(received, x), "받은 x를 제자리에서 바꾸었습니다. 새 텐서를 만드세요.")
     require(isinstance(value, Tensor), "텐서를 돌려주어야 합니다(return이 없거나 다른 것을 돌려줍니다).")
@@ -123,19 +125,27 @@ def _compare_bottleneck(bottleneck: Callable, block: PreActBottleneck, x: Tensor
     bn = lambda layer, h: F.batch_norm(  # noqa: E731
         h, None if layer.training else layer.running_mean, None if layer.training else layer.running_var,
         layer.weight, layer.bias, layer.training, 0.0, layer.eps)
-    activated = bn(block.bn1, x).relu()
-    branch = block.conv2(bn(block.bn2, block.conv1(activated)).relu())
-    branch = block.conv3(bn(block.bn3, branch).relu())
     through = block.projection
-    clean = x if through is None else through(activated)
+
+    def parts(relus: tuple[bool, bool, bool] = (True, True, True)) -> tuple[Tensor, Tensor, Tensor]:
+        """What the first BN–ReLU gives, the branch and the shortcut; a ReLU can be left out."""
+        h, first = x, None
+        for layer, convolution, relu in zip((block.bn1, block.bn2, block.bn3), (block.conv1, block.conv2, block.conv3), relus):
+            h = bn(layer, h)
+            h = h.relu() if relu else h
+            first = h if first is None else first
+            h = convolution(h)
+        return first, h, x if through is None else through(first)
+
+    activated, branch, clean = parts()
     mistakes = {"더한 뒤에 ReLU를 지났습니다. 사전 활성화에서는 더한 뒤에 아무것도 없습니다.": (branch + clean).relu(),
                 "지름길이 없습니다.": branch}
     if through is None:
         mistakes["항등 지름길에 BN–ReLU를 지난 값을 더했습니다. x 그대로를 더하세요."] = branch + activated
     else:
         mistakes["투영에 x를 넣었습니다. BN–ReLU를 지난 값을 넣으세요."] = branch + through(x)
-    no_relu = block.conv3(bn(block.bn3, block.conv2(bn(block.bn2, block.conv1(bn(block.bn1, x))))))
-    mistakes["BN 뒤의 ReLU가 빠졌습니다."] = no_relu + (x if through is None else through(bn(block.bn1, x)))
+    for place, missing in (("세 BN", (False, False, False)), ("bn1", (False, True, True)), ("bn2", (True, False, True)), ("bn3", (True, True, False))):
+        mistakes[f"{place} 뒤의 ReLU가 빠졌습니다."] = sum(parts(missing)[1:])
     require(value.shape == branch.shape, f"출력의 모양이 {tuple(branch.shape)}이어야 하는데 {tuple(value.shape)}입니다.")
     if not torch.allclose(value, branch + clean, atol=1e-9):
         for message, wrong in mistakes.items():
@@ -152,6 +162,7 @@ def check_signals(shortcut_gain: Callable[[Sequence[float]], float], is_monotone
             require(n > 0, "유닛이 하나도 없으면 신호는 그대로이므로 1을 돌려주어야 합니다.")
             shown = f"[{', '.join(map(str, lambdas[:3]))}{', …' if n > 3 else ''}]"
             require(abs(value - sum(lambdas)) > 1e-9, f"{shown}에서 배율을 더했습니다. 유닛을 지날 때마다 곱해집니다.")
+            require(value != 0, f"{shown}의 답이 0으로 나왔습니다. 곱은 0이 아니라 1에서 시작합니다.")
             require(abs(value - lambdas[0] ** n) > 1e-9, f"{shown}에서 첫 배율만 거듭 곱했습니다. 배율은 유닛마다 다를 수 있습니다.")
             require(abs(value - abs(expected)) > 1e-9, f"{shown}에서 부호가 사라졌습니다.")
             raise NotYet(f"{shown}(유닛 {n}개)의 답은 {expected:.6g}이어야 하는데 {value:.6g}입니다.")
@@ -159,7 +170,7 @@ def check_signals(shortcut_gain: Callable[[Sequence[float]], float], is_monotone
     cases = (
         ([one([1.0, -2.0]), one([1.0, -1.0]), one([3.0, 0.0])], True, "모든 값이 그대로이거나 커졌습니다. 같은 값이 남는 것은 작아진 것이 아닙니다."),
         ([one([1.0, 1.0]), one([9.0, 0.5])], False, "합은 커졌지만 둘째 값이 작아졌습니다. 값 하나하나를 보세요."),
-        ([one([0.0]), one([5.0]), one([2.0])], False, "처음과 마지막만 보면 커졌지만 가운데에서 작아졌습니다. 이웃한 것끼리 비교하세요."),
+        ([one([0.0]), one([5.0]), one([2.0])], False, "0, 5, 2로 바뀌었으니 5에서 2로 작아진 곳이 있습니다. 이웃한 쌍을 끝까지 모두 비교하세요."),
         ([one([[1.0, 2.0], [3.0, 4.0]])], True, "하나뿐이면 작아진 것이 없습니다."),
         ([one([-1.0]), one([-2.0])], False, "−1에서 −2로 작아졌습니다. 크기(절댓값)가 아니라 값을 비교합니다."),
     )
@@ -182,6 +193,7 @@ def _number(value: Any, name: str) -> float:
 def _boolean(verdict: Any) -> bool:
     if isinstance(verdict, (np.bool_, Tensor)) and np.ndim(verdict) == 0:
         verdict = verdict.item()
+    require(verdict is not None, "아무것도 돌려주지 않을 때가 있습니다(return이 빠졌습니다). True나 False 하나를 돌려주세요.")
     require(isinstance(verdict, bool), "True나 False 하나를 돌려주어야 합니다. 다른 값이라면 `bool(...)`로 감싸세요.")
     return verdict
 
@@ -206,7 +218,7 @@ class _LastValue(nn.Module):
 
 
 UNITS = (
-    ("BN이 있는 유닛", lambda: _Unit(nn.BatchNorm2d(4)), False, "BN이 새 텐서를 만들어 주므로 입력은 바뀌지 않습니다."),
+    ("BN이 있는 유닛", lambda: _Unit(nn.BatchNorm2d(4)), False, "BN이 새 텐서를 만들어 주므로 입력은 그대로입니다. 출력이 아니라 입력을 비교했는지, True와 False가 뒤바뀌지 않았는지 보세요."),
     ("BN을 뺀 유닛", lambda: _Unit(nn.Identity()), True, "제자리 ReLU가 입력을 덮어씁니다. 부르기 전의 값을 clone()으로 따로 두고 비교하세요."),
     ("항등 층", nn.Identity, False, "출력이 입력과 같은 텐서라도 입력의 값이 바뀐 것은 아닙니다."),
     ("제자리가 아닌 ReLU", nn.ReLU, False, "출력은 입력과 다르지만 입력은 그대로입니다. 출력이 아니라 입력을 보세요."),
