@@ -158,9 +158,8 @@ def test_the_shortcut_alone_passes_the_gradient_unchanged_where_nothing_follows_
         assert torch.equal(first, third) == (order in ("relu_before", "relu_only", "full"))
 
 
-@pytest.mark.parametrize("seed", [0, 5])
-def test_the_initial_signal_tells_the_orders_apart(seed):
-    result = InitialSignal.run(depth=110, seed=seed)
+def test_the_initial_signal_tells_the_orders_apart_on_seeds_the_lesson_does_not_show():
+    result = InitialSignal.run(depth=110, seed=5)
     growth, gradient = ({key: result.number(name, key) for key in ORDERS} for name in ("growth", "gradient"))
     for key in ORDERS:
         if key != "relu_before":
