@@ -78,11 +78,19 @@ def check_effective_m(effective_m: Callable[[int, float], float], tilted_mass: C
             require(not _close(value, raw), f"{about}가 1보다 클 수 있는 합을 돌려주었습니다. 모든 길이의 합 (1 + m)ⁿ으로 나누세요.")
             require(not _close(value, raw / 2**n), f"{about}를 2ⁿ으로 나누었습니다. 무게를 달았으므로 모든 길이의 합은 (1 + m)ⁿ입니다.")
             require(m == 1 or not _close(value, _mass(n, low, high)), f"{about}에서 m을 쓰지 않았습니다.")
+            require(not _close(value, 1), f"{about}가 1입니다. 고른 길이의 합이 아니라 모든 길이의 합 (1 + m)ⁿ으로 나누세요.")
+            require(m > 1 or not _close(value, _mass(n, low, high, m)), f"{about}에서 m을 확률로 썼습니다. 확률은 p = m/(1+m)입니다.")
             require(not (high > low and _close(value, _mass(n, low, high - 1, m / (1 + m)))), f"{about}에서 길이 {high}가 빠졌습니다. range의 끝은 들어가지 않습니다.")
             raise NotYet(f"{about}는 {expected:.6g}이어야 하는데 {value:.6g}입니다.")
     m = float(effective_m(54, 11))
     print(f"평균 길이 11이 되는 m = {m:.4f}, 길이 5~17이 나르는 몫 {100 * float(tilted_mass(54, 5, 17, m)):.1f}%")
     passed("4-2")
+
+
+_DTYPES = (
+    "자료형이 다른 행렬을 곱했습니다. 받은 행렬은 float64입니다. "
+    "항등 행렬도 같은 자료형으로 만드세요(`torch.eye(d, dtype=Js[0].dtype)`)."
+)
 
 
 def check_expand_jacobian(expand_jacobian: Callable[[Sequence[Tensor]], Any]) -> None:
@@ -91,9 +99,10 @@ def check_expand_jacobian(expand_jacobian: Callable[[Sequence[Tensor]], Any]) ->
     for n, d in ((1, 3), (2, 4), (6, 5), (8, 3)):
         given = [torch.randn(d, d, generator=draw, dtype=torch.float64) / d for _ in range(n)]
         received = [J.clone() for J in given]
-        sums = call(expand_jacobian, received)
+        sums = call(expand_jacobian, received, hints={"same dtype": _DTYPES})
         require(all(torch.equal(a, b) for a, b in zip(given, received)) and len(received) == n, "받은 야코비 행렬이 바뀌었습니다. 새 텐서를 만드세요.")
         if isinstance(sums, Tensor):
+            require(sums.dim() == 3, f"행렬 하나가 아니라 길이 0부터 {n}까지 행렬 {n + 1}개를 돌려주어야 합니다. 길이가 다른 것은 더하지 마세요.")
             sums = list(sums)
         require(isinstance(sums, (list, tuple)), "길이 0부터 n까지 행렬의 리스트(또는 쌓은 텐서)를 돌려주어야 합니다.")
         require(len(sums) == n + 1, f"블록이 {n}개면 길이는 0부터 {n}까지 {n + 1}가지인데 {len(sums)}개를 돌려주었습니다.")
@@ -104,6 +113,7 @@ def check_expand_jacobian(expand_jacobian: Callable[[Sequence[Tensor]], Any]) ->
         if not torch.allclose(sums, expected, atol=1e-5):
             reverse = _by_length(given[::-1])
             require(not torch.allclose(sums, reverse, atol=1e-5), "곱하는 순서가 뒤집혔습니다. 나중 블록의 야코비 행렬이 왼쪽에 옵니다.")
+            require(not torch.allclose(sums, expected.flip(0), atol=1e-5), "리스트의 순서가 뒤집혔습니다. 길이 0의 합이 맨 앞에 옵니다.")
             require(torch.allclose(sums[0], expected[0], atol=1e-5), "길이 0인 경로는 지름길만 지나므로 항등 행렬이어야 합니다.")
             tied = _by_length([given[0]] * n)
             require(not torch.allclose(sums, tied, atol=1e-5), "블록마다 야코비 행렬이 다릅니다. 첫 행렬만 썼습니다.")
@@ -166,7 +176,7 @@ def check_delete_block(delete_block: Callable[[ResNetCIFAR, int], ResNetCIFAR]) 
         before = copy.deepcopy(model.state_dict())
         whole = _run(model, x)
         for index in (i for i in range(3 * n) if i % n or not i):
-            lesioned = call(delete_block, model, index)
+            lesioned = _delete(delete_block, model, index)
             same = model.state_dict().keys() == before.keys() and all(torch.equal(model.state_dict()[k], v) for k, v in before.items())
             require(same and torch.equal(_run(model, x), whole), "받은 망이 바뀌었습니다. `copy.deepcopy(model)`로 만든 사본을 고치세요.")
             require(isinstance(lesioned, nn.Module), "블록을 지운 망(nn.Module)을 돌려주어야 합니다.")
@@ -188,6 +198,15 @@ def check_delete_block(delete_block: Callable[[ResNetCIFAR, int], ResNetCIFAR]) 
         require(torch.equal(_run(model, x), whole), "받은 망이 바뀌었습니다. 거절할 때도 원본을 그대로 두세요.")
         print(f"{6 * n + 2}층 망: 지울 수 있는 블록 {3 * n - 2}개가 모두 기대한 출력을 내고, 원본은 그대로입니다")
     passed("4-4")
+
+
+def _delete(delete_block: Callable, model: ResNetCIFAR, index: int) -> Any:
+    try:
+        return call(delete_block, model, index)
+    except NotYet as problem:
+        refused = isinstance(problem.__cause__, ValueError)
+        require(not refused, f"{index}번은 크기를 줄이지 않으므로 지울 수 있어야 하는데 ValueError가 났습니다. `new_channels`가 0이 아닌 블록만 거절하세요.")
+        raise
 
 
 def _refuses(delete_block: Callable, model: ResNetCIFAR, index: int, message: str) -> None:
