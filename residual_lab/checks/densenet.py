@@ -41,6 +41,7 @@ def check_dense_channels(dense_channels: Callable[[int, int, int], Sequence[int]
         require(value != [k0 + k * (i + 1) for i in range(layers + 1)], f"{said} 하나씩 밀렸습니다. 첫 층은 블록의 입력 k₀채널만 읽습니다.")
         require(layers == 1 or value != [k0, *[k] * layers], f"{said} k는 새로 만드는 채널입니다. 읽는 것은 앞에서 만든 것 모두입니다.")
         require(value != [k * (i + 1) for i in range(layers + 1)], f"{said} 블록의 입력 k₀채널을 빠뜨렸습니다. 모든 층이 그것도 읽습니다.")
+        require(value[:-1] != expected[:-1] or value[-1] not in (k, k * layers), f"{said} 층이 읽는 것은 맞습니다. 블록의 출력에는 블록의 입력 k₀채널과 모든 층의 k채널이 함께 들어 있습니다.")
         require(value == expected, f"{said} {expected}이어야 하는데 {value}입니다.")
         print(f"{said} 읽는 채널 {expected[0]}~{expected[-2]}, 출력 {expected[-1]}채널, 직접 연결 {layers * (layers + 1) // 2}개")
     passed("6-1")
@@ -52,20 +53,20 @@ PAPER = {(40, 12, False): "1.0M", (100, 12, False): "7.0M", (100, 12, True): "0.
 def _closed_form(
     depth: int, growth: int, bc: bool, *,
     bn: int = 2, wide: int = 4, theta: float = 0.5, per_layer: int = 2, first: int = 2, head: int = 10, last_bn: bool = True,
-    between: bool = True, biases: int = 0,
+    between: bool = True, biases: int = 0, colours: int = 3, middle_bn: int = 2, transitions: int = 2,
 ) -> int:
     """Parameters of the network; every option is one likely mistake."""
     count = (depth - 4) // (3 * (per_layer if bc else 1))
     channels = first * growth if bc else 16
-    total = 27 * channels + biases * channels
-    for block in range(3):
-        if block:
+    total = 9 * colours * channels + biases * channels
+    for block in range(4):
+        if 0 < block <= transitions:
             out = int(channels * theta) if bc else channels
             total += (bn * channels + channels * out + biases * out) if between else 0
             channels = out
-        for _ in range(count):
+        for _ in range(count if block < 3 else 0):
             middle = wide * growth
-            total += bn * channels + (channels * middle + bn * middle + 9 * middle * growth if bc else 9 * channels * growth)
+            total += bn * channels + (channels * middle + min(bn, middle_bn) * middle + 9 * middle * growth if bc else 9 * channels * growth)
             total += biases * (growth + (middle if bc else 0))
             channels += growth
     return total + (bn * channels if last_bn else 0) + 10 * channels + head
@@ -78,8 +79,11 @@ MISTAKES = {
     "출력층의 편향 10개가 빠졌습니다.": dict(head=0),
     "마지막 BN(출력층 바로 앞)이 빠졌습니다.": dict(last_bn=False),
     "전이층이 빠졌습니다. BN과 1×1 합성곱이 블록 사이에 둘 있습니다.": dict(between=False),
+    "블록 셋 뒤마다 전이층을 두었습니다. 전이층은 블록 사이에만 있으므로 둘입니다.": dict(transitions=3),
     "전이층이 채널을 절반으로 줄이지 않았습니다(θ = 0.5).": dict(theta=1.0),
     "병목의 1×1 합성곱이 k채널을 만듭니다. 4k채널이어야 합니다.": dict(wide=1),
+    "BC의 층에서 두 합성곱 사이의 BN(4k채널)이 빠졌습니다.": dict(middle_bn=0),
+    "첫 합성곱의 입력은 3채널입니다(CIFAR-10은 컬러 그림입니다).": dict(colours=1),
     "BC의 층은 합성곱이 둘이므로 블록마다 (L − 4)/6개입니다.": dict(per_layer=1),
     "BC의 첫 합성곱은 16채널이 아니라 2k채널을 만듭니다.": dict(first=0),
 }
@@ -94,9 +98,10 @@ def _parameters(depth: int, growth: int, bc: bool) -> int:
 def check_densenet_params(densenet_params: Callable[[int, int, bool], int]) -> None:
     """Task 6-2: parameters of DenseNet(L, k) and DenseNet-BC(L, k), against the real networks and Huang 2017, table 2."""
     for depth, growth, bc in ((10, 12, False), (22, 8, True), (40, 12, True), (100, 24, False), (100, 7, True), *PAPER):
-        value = _whole(call(densenet_params, depth, growth, bc), "densenet_params")
-        expected = _parameters(depth, growth, bc)
-        name = f"{'DenseNet-BC' if bc else 'DenseNet'}({depth}, {growth})"
+        value, name = call(densenet_params, depth, growth, bc), f"{'DenseNet-BC' if bc else 'DenseNet'}({depth}, {growth})"
+        halves = isinstance(value, float) and value != value // 1
+        require(not halves, f"{name}: 파라미터 수가 정수가 아닙니다. 전이층의 채널 ⌊m/2⌋는 `m // 2`로 구합니다.")
+        value, expected = _whole(value, "densenet_params"), _parameters(depth, growth, bc)
         if value != expected:
             for message, mistake in MISTAKES.items():
                 wrong = _closed_form(depth, growth, bc, **mistake) if mistake != dict(first=0) else _with_stem_of_16(depth, growth)
@@ -128,6 +133,12 @@ class _Concatenations(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+_CUTTING = {
+    "expected input": "출처마다 채널 수가 다릅니다. weight의 입력 채널을 출처의 채널 수대로 잘라야 합니다.",
+    "split_with_sizes": "weight에서 자를 것은 둘째 차원(입력 채널)입니다. `split(…, 1)`처럼 차원을 적으세요.",
+}
+
+
 def check_read_separately(
     read_separately: Callable[[list[Tensor], Tensor], Tensor], tied_weight: Callable[[Tensor, int], Tensor],
 ) -> None:
@@ -138,7 +149,7 @@ def check_read_separately(
         weight = torch.randn(out, sum(widths), size, size, generator=generator, dtype=torch.float64)
         given = [s.clone() for s in sources]
         with _Concatenations() as seen:
-            value = call(read_separately, list(sources), weight.clone(), hints={"expected input": "출처마다 채널 수가 다릅니다. weight의 입력 채널을 출처의 채널 수대로 잘라야 합니다."})
+            value = call(read_separately, list(sources), weight.clone(), hints=_CUTTING)
         require(isinstance(value, Tensor), "`read_separately`는 텐서를 돌려주어야 합니다.")
         require(all(torch.equal(a, b) for a, b in zip(sources, given)), "받은 텐서를 제자리에서 바꾸었습니다. 새 텐서를 만드세요.")
         expected = F.conv2d(torch.cat(sources, 1), weight, padding=size // 2)
@@ -154,6 +165,8 @@ def check_read_separately(
         sources = [torch.randn(2, 4, 6, 5, generator=generator, dtype=torch.float64) for _ in range(count)]
         weight = torch.randn(3, 4, 3, 3, generator=generator, dtype=torch.float64)
         tied = call(tied_weight, weight.clone(), count)
+        taller = isinstance(tied, Tensor) and tied.shape == (3 * count, 4, 3, 3)
+        require(not taller, "출력 채널(첫째 차원)이 늘었습니다. 이어 붙인 것을 읽으려면 입력 채널(둘째 차원)이 n배여야 합니다.")
         require(isinstance(tied, Tensor) and tied.shape == (3, 4 * count, 3, 3), f"`tied_weight`의 모양이 (3, {4 * count}, 3, 3)이어야 합니다.")
         value = F.conv2d(torch.cat(sources, 1), tied.double(), padding=1)
         expected = F.conv2d(sum(sources), weight, padding=1)
@@ -207,8 +220,16 @@ def _explain_bytes(name: str, value: int, expected: int, forward: Callable, para
     require(value not in (sum(t.numel() * t.element_size() for t in others), sum(t.numel() * t.element_size() for t in saved)),
             f"{said} 같은 저장소를 여러 번 셌거나, 조각의 크기를 셌습니다. `tensor.untyped_storage()`를 주소마다 한 번만 세세요.")
     require(value != sum(t.untyped_storage().nbytes() for t in others), f"{said} 같은 저장소를 여러 번 셌습니다. 주소(data_ptr)마다 한 번만 셉니다.")
+    everything = sum(p.untyped_storage().nbytes() for p in parameters)
+    require(not parameters or value != memory.saved_bytes(forward) - everything,
+            f"{said} 저장되지도 않은 파라미터까지 뺐습니다. 저장된 저장소 가운데 파라미터의 것만 빼세요.")
     require(value != 0, f"{said} pack 훅이 불리지 않았습니다. `with saved_tensors_hooks(pack, unpack):` 안에서 forward()를 부르세요.")
+    require(value > expected or name != "DenseBlock(3, 8, 4)",
+            f"{said} pack이 받은 텐서나 저장소를 어딘가에 담아 두지 않으면 순전파하는 동안 지워지고, 그 주소가 다시 쓰여 덜 세게 됩니다.")
     raise NotYet(said)
+
+
+_UNPACK = {"but got list": "층은 특성을 리스트가 아니라 하나씩 받습니다. `*features`로 풀어서 넘기세요."}
 
 
 def check_recomputed_block(recomputed_block: Callable[[nn.ModuleList, Tensor], Tensor]) -> None:
@@ -219,12 +240,12 @@ def check_recomputed_block(recomputed_block: Callable[[nn.ModuleList, Tensor], T
         block = DenseBlock(layers, 16, 12)
         x = torch.randn(8, 16, 8, 8).requires_grad_()
         parameters = [*block.parameters()]
-        out, expected = call(recomputed_block, block.layers, x), block(x)
+        out, expected = call(recomputed_block, block.layers, x, hints=_UNPACK), block(x)
         require(isinstance(out, Tensor), "텐서를 돌려주어야 합니다.")
         require(out.shape == expected.shape, f"출력의 모양이 {tuple(expected.shape)}이어야 하는데 {tuple(out.shape)}입니다. 블록의 입력까지 모두 이어 붙입니다.")
         require(torch.allclose(out, expected, atol=1e-4), "출력이 DenseBlock과 다릅니다. 이어 붙이는 차례는 x₀, x₁, …입니다.")
         require(out.requires_grad, "그래디언트가 끊겼습니다(detach나 no_grad). 출력에서 역전파할 수 없습니다.")
-        pairs = [_gradients(y.square().sum(), [x, *parameters]) for y in (out, expected)]
+        pairs = [_backwards(out, [x, *parameters]), _gradients(expected.square().sum(), [x, *parameters])]
         for mine, true in zip(*pairs):
             require(mine is not None, "그래디언트를 받지 못하는 파라미터가 있습니다. 층마다 입력의 그래디언트까지 이어지는지 보세요.")
             require(torch.allclose(mine, true, rtol=1e-3, atol=1e-3 * float(true.abs().max())), "그래디언트가 DenseBlock과 다릅니다. 앞의 특성을 detach하지 않았는지 보세요.")
@@ -243,6 +264,17 @@ def check_recomputed_block(recomputed_block: Callable[[nn.ModuleList, Tensor], T
     print("8층 → 16층에서 저장량이 2배쯤입니다:", saved[16] < 2.5 * saved[8])
     print("한순간에 가장 많이 잡는 양이 DenseBlock의 7할보다 작습니다:", peak[16] < 0.7 * kept[16])
     passed("6-5")
+
+
+def _backwards(out: Tensor, of: Sequence[Tensor]) -> list[Tensor | None]:
+    """Gradients of the learner's block; what goes wrong when it is computed again becomes a `NotYet`."""
+    try:
+        return _gradients(out.square().sum(), of)
+    except Exception as problem:
+        again = any(part in str(problem) for part in ("should contain", "recompute"))
+        require(not again, "역전파하며 다시 계산한 것이 순전파와 다릅니다. checkpoint에 준 함수는 그때 한 번 더 불립니다. "
+                           "그 사이에 바뀌는 변수를 함수 안에서 쓰지 말고, 필요한 특성을 checkpoint의 입력으로 넘기세요.")
+        raise NotYet(f"역전파하다가 오류가 났습니다. {type(problem).__name__}: {problem}") from problem
 
 
 def _gradients(loss: Tensor, of: Sequence[Tensor]) -> list[Tensor | None]:
