@@ -160,9 +160,11 @@ def check_rezero_block(block: type[nn.Module]) -> None:
         require(isinstance(y, Tensor) and y.shape == x.shape, "x와 모양이 같은 텐서를 돌려주어야 합니다.")
         require(y.abs().max() > 0, "α = 0에서 출력이 0입니다. 지름길의 x까지 α배 했습니다.")
         require(torch.equal(y.double(), x), "α = 0에서 출력이 입력과 같아야 합니다.")
+        require(y.requires_grad, "출력이 α에 달려 있지 않아, 첫 단계에서 α가 그래디언트를 받지 않습니다.")
         (y * torch.randn(y.shape, generator=generator, dtype=torch.float64)).sum().backward()
         require(alpha.grad is not None and alpha.grad.item() != 0, "첫 단계에서 α가 그래디언트를 받지 않습니다. detach나 .item()으로 끊기지 않았습니까?")
         weights = max((p.grad.abs().max().item() for p in net.parameters() if id(p) in branch and p.grad is not None), default=0.0)
+        require(weights == 0, "첫 단계에서 가지의 가중치가 그래디언트를 받았습니다. 가지의 출력이 α를 거치지 않는 길이 있습니다.")
         print(f"폭 {d}: 첫 단계에서 α의 그래디언트가 0이 아닙니까? {alpha.grad.item() != 0}, 가지의 가중치는 모두 0입니까? {weights == 0}")
         with torch.no_grad():
             alpha.fill_(0.3)

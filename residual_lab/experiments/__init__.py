@@ -1,12 +1,14 @@
 """The experiments of all lessons. ``EXPERIMENTS`` maps each id to its class."""
 
 from residual_lab.experiments import (
-    degradation, densenet, ensemble, gradient_flow, norm_placement, preactivation, residual_math, stochastic_depth,
+    degradation, densenet, ensemble, gradient_flow, norm_placement, preactivation, residual_math,
+    scaling, stochastic_depth,
 )
 from residual_lab.experiments.base import Experiment, Frame, KnobError, Result
 
 LESSONS = (
-    degradation, residual_math, gradient_flow, ensemble, preactivation, densenet, norm_placement, stochastic_depth,
+    degradation, residual_math, gradient_flow, ensemble, preactivation, densenet, norm_placement,
+    scaling, stochastic_depth,
 )
 EXPERIMENTS: dict[str, type[Experiment]] = {experiment.id: experiment for lesson in LESSONS for experiment in lesson.EXPERIMENTS}
 

@@ -97,7 +97,7 @@ class StreamMoment(Experiment):
 
     id = "stream_moment"
     title = "스트림은 얼마나 커지는가: 블록 천 개까지"
-    note = "학습하기 전의 폭 16 Transformer(시드 다섯)에 글 16자를 넣고, 블록을 지날 때마다 스트림의 2차 모멘트 E x²를 잽니다. 블록 하나에서 가지 둘을 더합니다."
+    note = "학습하기 전의 폭 16 Transformer(시드 다섯)에 글 16자를 넣고, 블록을 지날 때마다 스트림의 2차 모멘트 E x²를 잽니다. 블록 하나에서 가지 둘을 더합니다. 10¹²을 넘는 값은 그리지 않습니다."
     panels = (
         Lines("moment", "스트림의 2차 모멘트", x="블록", y="log₁₀ E x²", series={form: LABELS[form] for form in GROWING}),
         Table("final", "마지막 블록에서 E x²", columns=("방법", "시드 평균", "시드 범위")),
@@ -114,7 +114,8 @@ class StreamMoment(Experiment):
         for step, moments in enumerate(second_moments(self.depth, self.seed_range(), embedding=self.embedding)):
             if step == 0:
                 continue
-            frame = Frame(step, self.depth, curves={"moment": {form: moments[form].log10() for form in GROWING}})
+            shown = {form: values.where(values < 1e12, torch.nan).log10() for form, values in moments.items()}
+            frame = Frame(step, self.depth, curves={"moment": shown})
             if step == self.depth:
                 frame.numbers["moment"] = moments
                 frame.tables["final"] = [[LABELS[form], *mean_and_range(values)] for form, values in moments.items()]
@@ -155,7 +156,7 @@ class ScaleIsEmbedding(Experiment):
         "plain": "x + F 그대로", "scaled": "x + sF", "embedding": "x + F, 임베딩과 그 학습률 ÷ s", "start": "x + F, 임베딩만 ÷ s",
     }
     panels = (
-        Lines("loss", "학습 손실 (미니배치)", x="단계", y="교차 엔트로피 (nat)", series=conditions),
+        Lines("loss", "학습 손실 (미니배치)", x="단계", y="교차 엔트로피 (nat)", series=conditions, scale="log"),
         Table("final", "x + sF와의 차이", columns=("조건", "마지막 손실 (시드 평균)", "손실 차이의 최댓값 (모든 단계, 시드)")),
     )
     scales = (0.03, 0.1, 0.3, 1.0, 3.0)
@@ -211,7 +212,7 @@ class ReZeroGain(Experiment):
         Table("final", "마지막 단계에서", columns=("값", "시드 평균", "시드 범위")),
     )
     depths = (6, 12, 24, 48)
-    grid = {"depth": depths, "lr": (0.001, 0.003, 0.01)}
+    grid = {"depth": (6, 12, 48), "lr": (0.001, 0.003, 0.01)}
     sample = {"depth": 6}
 
     depth: int = slider("블록 수 N", depths, 12, unit="개")
@@ -250,7 +251,9 @@ class DeepRescue(Experiment):
     title = "구조 작전: 깊은 Transformer를 배우게 하기"
     note = "폭 16 Transformer 세 개(시드 셋)가 한국어 글의 다음 글자(자모)를 배웁니다. 80단계, 배치 8, Adam, 워밍업 없음. 글자의 빈도만 알면 손실은 점선에 머뭅니다."
     panels = (
-        Lines("loss", "학습 손실 (미니배치)", x="단계", y="교차 엔트로피 (nat)", series={"loss": "고른 방법", "unigram": "글자 빈도만 아는 모델"}),
+        Lines("loss", "학습 손실 (미니배치)", x="단계", y="교차 엔트로피 (nat)", scale="log", series={
+            "loss": "고른 방법", "unigram": "글자 빈도만 아는 모델",
+        }),
         Bars("stream", "블록을 지난 스트림의 크기 (시드 평균)", x="블록 (입력 → 출력)", y="E x²의 제곱근", scale="log", series={"now": "지금"}),
         Table("final", "마지막 다섯 단계", columns=("값", "시드 평균", "시드 범위")),
     )
@@ -287,6 +290,22 @@ def stream_sizes(model: StackedTransformer, tokens: Tensor) -> Tensor:
     """√(E x²) of the stream after every block, (K, N)."""
     after = list(model.stream(tokens))[2::2]
     return torch.stack([x.square().mean((1, 2, 3)).sqrt() for x in after], dim=1)
+
+
+# What a method bounds besides the forward pass.
+
+
+def change_after_one_step(form: str, depth: int, seeds: Sequence[int], *, lr: float = 0.01) -> Tensor:
+    """How far one step of SGD moves the logits of a new network, relative to their size: RMS over RMS, (seeds,)."""
+    model = StackedTransformer(shape(depth), [design(form, depth)], seeds)
+    [(x, y)] = batches(1, seeds, batch=8, steps=1)
+    before = model(x)
+    cross_entropy(before, y).sum().backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= lr * parameter.grad
+        change = model(x) - before
+    return (change.square().mean((1, 2, 3)) / before.detach().square().mean((1, 2, 3))).sqrt()
 
 
 EXPERIMENTS = (StreamMoment, ScaleIsEmbedding, ReZeroGain, DeepRescue)
