@@ -248,7 +248,7 @@ class DeepRescue(Experiment):
     """Deep Transformers of one form, trained for a few dozen steps: who learns more than the letters' frequencies?"""
 
     id = "deep_rescue"
-    title = "구조 작전: 깊은 Transformer를 배우게 하기"
+    title = "깊은 망 살리기: 어느 방법이 배우는가"
     note = "폭 16 Transformer 세 개(시드 셋)가 한국어 글의 다음 글자(자모)를 배웁니다. 80단계, 배치 8, Adam, 워밍업 없음. 글자의 빈도만 알면 손실은 점선에 머뭅니다."
     panels = (
         Lines("loss", "학습 손실 (미니배치)", x="단계", y="교차 엔트로피 (nat)", scale="log", series={
