@@ -14,15 +14,23 @@ def picture(recording: dict) -> bytes:
     run = next(run for run in recording["runs"] if run["values"] == spec["values"])
     panels = [panel for panel in spec["panels"] if panel["kind"] != "table"]
     figures.use()
-    figure = Figure(figsize=(4.6 * len(panels), 3.2))
+    figure = Figure(figsize=(4.6 * len(panels), 3.7))
     axes = np.atleast_1d(figure.subplots(1, len(panels)))
     for ax, panel in zip(axes, panels):
         _DRAW[panel["kind"]](ax, panel, run)
         ax.set(title=panel["title"], xlabel=panel["x"], ylabel=panel["y"])
+        if ax.get_legend():
+            _legend_below(ax, panel)
     for ax, panel, following in zip(axes, panels, panels[1:]):
         if "series" in panel and panel["series"] == following.get("series"):
             ax.get_legend().remove()  # the next picture's says the same
     return figures.png(figure)
+
+
+def _legend_below(ax, panel: dict) -> None:
+    """Under the axis, where it covers nothing."""
+    long = max(len(series["label"]) for series in panel["series"]) > 14
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=1 if long else 2)
 
 
 def _lines(ax, panel: dict, run: dict) -> None:
@@ -41,7 +49,6 @@ def _bars(ax, panel: dict, run: dict) -> None:
         ax.bar(at, heights, width, label=series["label"],
                color=figures.PALETTE[place], hatch="" if place == 0 else "///")
     ax.set_yscale(panel["scale"])
-    ax.margins(y=0.05 + 0.14 * len(panel["series"]))  # room for the legend above the bars
     ax.legend()
 
 
