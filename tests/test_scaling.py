@@ -19,6 +19,11 @@ from residual_lab.training.adam import fit_adam
 from residual_lab.training.fresh_blocks import fresh_stream
 from residual_lab.training.stacked_transformer import StackedTransformer
 
+def shortened(experiment, steps):
+    """The same experiment, stopped earlier."""
+    return type(experiment.__name__, (experiment,), {"steps": steps})
+
+
 GROUPS = pytest.mark.parametrize("seed", [0, 10])
 
 
@@ -68,15 +73,14 @@ def test_a_uniform_scale_is_a_smaller_embedding_in_outputs_and_in_gradients(dept
     assert checks._outputs_and_gradients(scaled, plain, x[0]) < 1e-9
 
 
-@GROUPS
-def test_training_is_the_same_too_where_the_embeddings_rate_is_divided(seed):
-    gap = ScaleIsEmbedding.run(scale=0.1, seed=seed).numbers["gap"]
+def test_training_is_the_same_too_where_the_embeddings_rate_is_divided():
+    gap = ScaleIsEmbedding.run(scale=0.1, seed=10).numbers["gap"]  # the lesson shows seeds 0 to 2
     assert gap["embedding"][0] < 1e-3 < 0.04 < gap["start"][0] and gap["plain"][0] > 0.25
 
 
 def test_without_the_final_norm_or_any_norm_the_scale_is_something_else():
     for placement in ("open", "none"):
-        assert ScaleIsEmbedding.run(scale=0.3, placement=placement).numbers["gap"]["embedding"][0] > 0.5
+        assert shortened(ScaleIsEmbedding, 8).run(scale=0.3, placement=placement).numbers["gap"]["embedding"][0] > 0.5
 
 
 def test_one_rate_for_all_is_adams():
@@ -89,18 +93,18 @@ def test_one_rate_for_all_is_adams():
     torch.testing.assert_close(losses(fit_embedding_rate, lr=0.003, embedding_lr=rates), losses(fit_adam, steps=8, lr=rates))
 
 
-def test_rezero_learns_factors_that_shrink_with_depth():
-    runs = {depth: ReZeroGain.run(depth=depth) for depth in (6, 12)}
-    alpha = {depth: run.number("alpha", "mean") for depth, run in runs.items()}
-    assert (alpha[12] < alpha[6]).all()
-    assert all(0.4 < value * 12**0.5 < 0.56 for value in alpha[12].tolist())
-    assert runs[6].curve("alpha", "alpha")[:, 0].tolist() == pytest.approx([0.003] * 3, rel=1e-3)
+def test_rezero_s_first_step_is_adam_s_rate_and_its_first_blocks_learn_more():
+    run = ReZeroGain.run(depth=6)
+    assert run.curve("alpha", "alpha")[:, 0].tolist() == pytest.approx([0.003] * 3, rel=1e-3)
+    assert run.number("alpha", "first").mean() > run.number("alpha", "last").mean()
 
 
-def test_the_recorded_factors_follow_the_square_root_from_12_to_48():
+def test_the_recorded_factors_shrink_with_depth_and_follow_the_square_root_from_12_to_48():
     runs = {run["values"]["depth"]: run for run in recording.load("rezero_gain")["runs"] if run["values"]["lr"] == 0.003}
+    alpha = {depth: run["curves"]["alpha"]["alpha"]["y"][-1] for depth, run in runs.items()}
+    assert min(alpha[6]) > max(alpha[12]) and min(alpha[12]) > max(alpha[48])
     for depth in (12, 48):
-        assert all(0.4 < value * depth**0.5 < 0.56 for value in runs[depth]["curves"]["alpha"]["alpha"]["y"][-1])
+        assert all(0.4 < value * depth**0.5 < 0.56 for value in alpha[depth])
 
 
 def test_one_step_moves_gpt2_far_more_than_the_scaled_network_it_starts_as():
@@ -110,8 +114,9 @@ def test_one_step_moves_gpt2_far_more_than_the_scaled_network_it_starts_as():
 
 
 def test_deepnorm_learns_where_post_ln_does_not():
-    post, deepnorm = (DeepRescue.run(form=form, depth=24).number("loss", "final") for form in ("post", "deepnorm"))
-    assert post.min() > 3.05 and deepnorm.max() < 2.7
+    short = shortened(DeepRescue, 40)
+    post, deepnorm = (short.run(form=form, depth=12).number("loss", "final") for form in ("post", "deepnorm"))
+    assert (deepnorm < post - 0.1).all()
 
 
 def test_what_was_recorded_of_48_blocks_says_what_the_lesson_says():
@@ -121,8 +126,11 @@ def test_what_was_recorded_of_48_blocks_says_what_the_lesson_says():
             last = run["curves"]["loss"]["loss"]["y"][-5:]
             final[run["values"]["form"]] = [math.nan if None in row else sum(row) / 5 for row in zip(*last)]
     assert set(final) == set(LABELS)
-    assert max(final["rezero"]) < min(final["pre_sqrt"]) and min(final["post"]) > 3.1
-    for better, worse in (("rezero", "deepnorm"), ("pre_sqrt", "pre"), ("pre", "source"), ("source", "post")):
+    bare = ("rezero", "skipinit", "fixup", "none_sqrt")
+    normed = ("pre_sqrt", "gpt2", "layerscale", "deepnorm", "pre", "source", "post")
+    assert max(max(final[form]) for form in bare) < min(min(final[form]) for form in normed) - 0.1
+    assert min(final["post"]) > 3.1 and max(final["deepnorm"]) < 2.6 and math.isnan(sum(final["none"]))
+    for better, worse in (("pre_sqrt", "pre"), ("pre", "source"), ("source", "post")):
         assert all(a < b for a, b in zip(final[better], final[worse]))
 
 
