@@ -91,18 +91,26 @@ def _placements(x: Tensor, f: Callable, n1: Callable, n2: Callable) -> dict[str,
 @torch.no_grad()
 def _placement_mistakes(x: Tensor, f: Callable, n1: Callable, n2: Callable, where: str, right: dict[str, Tensor]) -> dict[str, Tensor]:
     """Likely wrong outputs by what to say of them."""
+    single = "norm_1 대신 norm_2를 썼습니다. LN이 하나뿐인 배치에서는 norm_1을 씁니다."
     own = {
-        "post": {"지름길만 정규화했습니다. 더한 다음 합을 정규화합니다.": n1(x) + f(x)},
+        "post": {
+            "지름길만 정규화했습니다. 더한 다음 합을 정규화합니다.": n1(x) + f(x),
+            single: n2(x + f(x)),
+        },
         "pre": {
             "지름길까지 정규화했습니다. 지름길에는 x가 그대로 흐르고, 가지의 입력만 정규화합니다.": n1(x) + f(n1(x)),
             "정규화하지 않았습니다.": x + f(x),
+            single: x + f(n2(x)),
         },
         "peri": {
             "두 정규화에 같은 모듈을 썼습니다. 가지의 앞은 norm_1, 뒤는 norm_2입니다.": x + n1(f(n1(x))),
             "norm_1과 norm_2가 바뀌었습니다.": x + n1(f(n2(x))),
             "더한 다음 정규화했습니다. 가지의 출력만 정규화하고 더합니다.": n2(x + f(n1(x))),
         },
-        "olmo2": {"합을 정규화했습니다. 그것은 Post-LN입니다. 가지의 출력만 정규화하고 더합니다.": n1(x + f(x))},
+        "olmo2": {
+            "합을 정규화했습니다. 그것은 Post-LN입니다. 가지의 출력만 정규화하고 더합니다.": n1(x + f(x)),
+            single: x + n2(f(x)),
+        },
     }[where]
     others = {f"‘{name}’의 식을 썼습니다.": value for name, value in right.items() if name != where}
     return {**own, **others}
@@ -192,7 +200,7 @@ def _simulated_identity(where: str, layers: int, v: float, d: int = 4096) -> flo
         x = _layer_norm(x + written) if where == "post" else x + written
     y = x if where == "post" else _layer_norm(x)
     g = torch.randn(d, generator=generator, dtype=torch.float64)
-    return (torch.autograd.grad(y, x0, g)[0].norm() / g.norm()).item()
+    return (torch.autograd.grad(y @ g, x0)[0].norm() / g.norm()).item()  # of a number: a vector's makes torch import sympy
 
 
 # Task 7-4
@@ -239,7 +247,7 @@ def _uniformity_mistakes(x: Tensor) -> dict[str, float]:
         "벡터의 길이로 나누지 않았습니다. 코사인은 길이를 1로 맞춘 벡터의 내적입니다.": inner[:, off].mean().item(),
         "대각선을 뺐는데 나누는 수가 T²입니다. 쌍은 T(T − 1)개입니다.": (cosine[:, off].sum() / (b * t * t)).item(),
         "다른 문장의 자리와도 비교했습니다. 같은 문장 안에서만 비교합니다.": across[~torch.eye(b * t, dtype=torch.bool)].mean().item(),
-        "배치 축(0번)을 자리로 보았습니다. 모양은 (배치, 자리, 성분)입니다.": _pairs(x.transpose(0, 1)) if b > 1 else float("nan"),
+        "0번 축(문장)을 자리로 보았습니다. 모양은 (문장, 자리, 성분)입니다.": _pairs(x.transpose(0, 1)) if b > 1 else float("nan"),
     }
 
 
