@@ -74,11 +74,16 @@ def test_a_model_that_knows_only_frequencies_is_called_stuck():
     assert torch.equal(x, again) and not torch.equal(x[:, :8], next(windows(1, [0], 1))[0])
 
 
-# The lesson's claims with other seeds than the lesson's, whose own verdicts nbval compares.
+# The lesson's claims with other seeds than the lesson's, whose own verdicts nbval compares: a few, for their time.
+
+
+class Gradients(LastLayerGradient):
+    depths = (2, 8, 32)
+    seeds_per_run = 3
 
 
 def test_the_last_gradient_falls_only_where_a_final_norm_divides_a_growing_stream():
-    run = LastLayerGradient.run(seed=10)
+    run = Gradients.run(seed=10)
     slope = {key: run.number("slope", key) for key in LastLayerGradient.series}
     for key in ("pre", "peri", "olmo2"):
         assert ((slope[key] > -0.75) & (slope[key] < -0.3)).all()
@@ -91,8 +96,13 @@ def test_the_last_gradient_falls_only_where_a_final_norm_divides_a_growing_strea
     assert first > last / 3
 
 
+class ThreeRates(WarmupMap):
+    rates = (0.003, 0.01, 0.03)  # those of the lesson
+    seeds_per_run = 2
+
+
 def test_warm_up_rescues_post_ln_at_one_rate_and_what_is_stuck_has_one_token():
-    run = WarmupMap.run(seed=10)
+    run = ThreeRates.run(seed=10)
     loss = {cell: run.number("loss", cell) for cell in run.numbers["loss"]}
     alike = {cell: run.number("uniformity", cell) for cell in loss}
     gone = {cell for cell in loss if is_stuck(loss[cell]).any()}
@@ -113,8 +123,13 @@ def test_without_shortcuts_all_tokens_become_one(ffn):
     assert run.curve("cosine", "noskip")[:, 0].max() < 0.1
 
 
+class MeasuredAtTheEnd(DepthUse):
+    every = DepthUse.steps
+    seeds_per_run = 3
+
+
 def test_pre_ln_grows_and_uses_its_later_blocks_less():
-    run = DepthUse.run(seed=10)
+    run = MeasuredAtTheEnd.run(seed=10)
     share = {key: run.number("share", key) for key in ("pre", "post")}
     assert (run.number("growth", "pre") > 1.5).all()
     assert (share["pre"] < 0.45).all() and (share["pre"] < share["post"]).all()
