@@ -87,7 +87,7 @@ def check_depth_distribution(depth_distribution: Callable[[Sequence[float]], Seq
             require(not _near(value, expected[::-1]), "순서가 거꾸로입니다. 버려진 블록이 아니라 살아남은 블록을 세고, 0개부터 적습니다.")
             require(not _near(value, binomial), "확률을 평균 하나로 바꾸어 이항 분포를 썼습니다. 평균은 같지만 분포가 다릅니다. 블록마다 확률이 다릅니다.")
             total = sum(value)
-            require(abs(total - 1) < 1e-3, f"확률을 모두 더하면 {total:.4g}입니다. 1이어야 합니다.")
+            require(abs(total - 1) < 1e-3, f"확률을 모두 더하면 {total:.4g}입니다. 1이어야 합니다. 리스트 하나를 앞에서부터 고쳐 쓰면 이미 고친 값을 다시 읽게 됩니다.")
             raise NotYet(f"블록 {len(p)}개일 때 분포가 다릅니다. 한두 블록에서 손으로 셈한 것과 견주어 보세요(예: p=[0.3]이면 [0.7, 0.3]).")
     for L in (4, 54):
         chances = [float(c) for c in depth_distribution(linear_decay(L, 0.5))]
@@ -119,6 +119,8 @@ def check_average_output(average_output: Callable[[Sequence[Callable], Sequence[
             require(not torch.allclose(value.double(), uniform, rtol=1e-5, atol=1e-5), "부분망을 똑같은 무게로 평균했습니다. 부분망마다 나타날 확률이 다릅니다.")
             swapped = _average(branches, [1 - q for q in p], x)
             require(not torch.allclose(value.double(), swapped, rtol=1e-5, atol=1e-5), "p와 1 − p를 바꾸어 썼습니다. p는 살아남을 확률입니다.")
+            on = sum(math.prod(q for b, q in zip(mask, p) if b) * _through(branches, mask, x) for mask in itertools.product((0, 1), repeat=L))
+            require(not torch.allclose(value.double(), on, rtol=1e-5, atol=1e-5), "켜진 블록의 p만 곱했습니다. 꺼진 블록에서는 1 − p를 곱해야 확률이 됩니다.")
             parts = x + sum(q * f(x) for q, f in zip(p, branches))
             require(not torch.allclose(value.double(), parts, rtol=1e-5, atol=1e-5), "모든 가지를 처음 입력 x에서 계산했습니다. 뒤의 블록은 앞 블록의 출력을 받습니다.")
             raise NotYet(f"블록 {L}개({kind})에서 부분망의 평균과 다릅니다.")
@@ -162,6 +164,7 @@ def check_block_step(block_step: Callable[[Tensor, Callable, float, bool], Tenso
         if not _same(y, scaled):
             require(not _same(y, whole), "시험할 때 가지에 생존 확률을 곱하지 않았습니다.")
             require(survival == 0 or not _same(y, (x + (torch.sin(x) + 1) / survival).relu()), "시험할 때 생존 확률로 나누었습니다. 논문의 규칙은 곱하기입니다.")
+            require(not _same(y, survival * whole), "생존 확률을 블록 전체에 곱했습니다. 가지에만 곱하고 지름길은 그대로 둡니다.")
             require(not _same(y, x.relu()), "시험할 때도 블록을 버렸습니다. 시험할 때는 모든 블록을 씁니다.")
             require(not _same(y, x + survival * (torch.sin(x) + 1)), "더한 뒤의 ReLU가 빠졌습니다.")
             raise NotYet(f"시험할 때(생존 확률 {survival}) ReLU(x + p·F(x))와 다릅니다.")
