@@ -2,13 +2,13 @@
 
 from residual_lab.experiments import (
     degradation, densenet, ensemble, gradient_flow, norm_placement, preactivation, residual_math,
-    scaling, stochastic_depth,
+    residual_stream, scaling, stochastic_depth,
 )
 from residual_lab.experiments.base import Experiment, Frame, KnobError, Result
 
 LESSONS = (
     degradation, residual_math, gradient_flow, ensemble, preactivation, densenet, norm_placement,
-    scaling, stochastic_depth,
+    scaling, stochastic_depth, residual_stream,
 )
 EXPERIMENTS: dict[str, type[Experiment]] = {experiment.id: experiment for lesson in LESSONS for experiment in lesson.EXPERIMENTS}
 
