@@ -118,7 +118,7 @@ def test_the_language_models_answer_grows_block_by_block():
 
 
 def train(layers, seeds, **more):
-    steps = more.pop("steps", 300)
+    steps = more.pop("steps", 200)
     stack = stream.repeater(layers, seeds, **more)
     for _ in stream.train_to_repeat(stack, steps=steps):
         pass
@@ -162,11 +162,21 @@ def test_attention_by_distance_and_the_scores_are_means_of_the_pattern(pair):
     previous, induction = stream.head_scores(pair, tokens, labels)
     x0, x1, _ = pair.stream(tokens)
     first, second = pair.pattern(0, x0)[:, :, 0], pair.pattern(1, x1)[:, :, 0]
-    torch.testing.assert_close(previous, torch.stack([first[..., t, t - 1] for t in range(1, 24)]).mean((0, 2)))
-    found = [[second[k, b, t, t - period + 1] for b in range(4) for period in [int((labels[k, b] < 0).sum())] for t in range(period, 24)] for k in range(5)]
+    periods = [int((labels[0, b] < 0).sum()) for b in range(4)]
+    before = [[first[k, b, t, t - 1] for b in range(4) for t in range(1, periods[b])] for k in range(5)]
+    torch.testing.assert_close(previous, torch.stack([torch.stack(values).mean() for values in before]))
+    found = [[sum(second[k, b, t, j] for j in range(t - periods[b] + 1, 0, -periods[b])) for b in range(4) for t in range(periods[b], 24)] for k in range(5)]
     torch.testing.assert_close(induction, torch.stack([torch.stack(values).mean() for values in found]))
-    shares = stream.by_distance(pair, 1)
+    shares = stream.by_distance(pair, 1, first=8, last=15)
     assert shares.shape == (5, 12) and (shares.argmax(1) == 6).all()
+
+
+def test_the_first_layer_looks_back_only_where_the_second_will_look_it_up(pair):
+    passage, repetition = (stream.by_distance(pair, 0, first=first, last=last) for first, last in ((1, 8), (16, 23)))
+    assert passage[:, 0].min() > 0.45 and repetition[:, 0].max() < 0.12
+    untrained = stream.by_distance(stream.repeater(2, [0]), 0, first=1, last=4, far=6)[0]
+    uniform = [sum(1 / (t + 1) for t in range(max(1, back), 5)) / 4 for back in range(1, 7)]
+    torch.testing.assert_close(untrained, torch.tensor(uniform), rtol=0.3, atol=0.02)
 
 
 def test_without_shortcuts_two_layers_learn_more_slowly_but_learn():
@@ -292,7 +302,7 @@ def test_garbage_and_tricks_are_told_in_korean(check, answer, said):
 
 
 def test_the_course_writes_formulas_with_dollars_only():
-    r"""Source 004 writes ``$\[ … \]$``, which no renderer of the course shows."""
+    r"""Source 004 writes ``$\[ … \]$``, which no renderer of the course shows; its quotes are left out."""
     for path in [*CHECKOUT.glob("lessons/*.md"), *CHECKOUT.glob("solutions/*.md")]:
-        kept = re.sub(r"`[^`\n]*`", "", re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.S | re.M))
+        kept = re.sub(r"`[^`\n]*`|“[^”\n]*”", "", re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.S | re.M))
         assert not re.search(r"\$\\[\[(]", kept), path.name

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from residual_lab.blocks.transformer import Design, Sizes, Transformer
 from residual_lab.experiments.base import Bars, Experiment, Frame, Heat, Lines, Table, seed_knob, slider, toggle
@@ -185,28 +186,35 @@ def head_scores(model: StackedTransformer, tokens: Tensor, labels: Tensor) -> tu
     """How much attention falls where the two heads should look; of each layer the best head: (K,) each.
 
     Returns:
-        The first layer's mean attention to the previous token, and the last layer's to the token after the present
-        token's earlier occurrence, where there is one.
+        The first layer's mean attention to the previous token, in the passage that is repeated (what is written there is
+        what the second layer looks up); and the last layer's to the tokens after the present token's earlier
+        occurrences, in the repetitions.
     """
     states, last = list(model.stream(tokens)), model.sizes.depth - 1
     first, second = model.pattern(0, states[0]), model.pattern(last, states[last])
-    previous = first.diagonal(-1, dim1=-2, dim2=-1).mean((1, 3)).amax(1)
     counts = labels != IGNORED
-    period = counts.logical_not().sum(-1, keepdim=True)
-    target = (torch.arange(tokens.shape[-1]) - period + 1).clamp(min=0)
-    found = second.gather(-1, target[:, :, None, :, None].expand(*second.shape[:-1], 1)).squeeze(-1)
+    passage = ~counts[..., 1:]
+    previous = (first.diagonal(-1, dim1=-2, dim2=-1) * passage[:, :, None]).sum((1, 3)) / passage.sum((1, 2))[:, None]
+    follows = F.pad(tokens[..., :, None] == tokens[..., None, :-1], (1, 0))  # the token before j is the present one
+    found = (second * follows[:, :, None]).sum(-1)
     induction = (found * counts[:, :, None]).sum((1, 3)) / counts.sum((1, 2))[:, None]
-    return previous, induction.amax(1)
+    return previous.amax(1), induction.amax(1)
 
 
 @torch.no_grad()
-def by_distance(model: StackedTransformer, layer: int, *, period: int = 8, far: int = 12) -> Tensor:
-    """Attention of one layer to the position 1, 2, …, ``far`` before the present one, mean over heads, in the repetitions: (K, far)."""
+def by_distance(model: StackedTransformer, layer: int, *, first: int, last: int, period: int = 8, far: int = 12) -> Tensor:
+    """Attention of one layer to the position 1, 2, …, ``far`` before the present one: (K, far).
+
+    Args:
+        first, last: the present positions ``first`` … ``last`` over which the mean is taken, as over heads and sequences;
+            a position that does not exist gets 0.
+    """
     sequences = repeated_sequences(
         conditions=len(model.members), seeds=[9_998], batch=32, steps=1, vocabulary=VOCABULARY, context=LENGTH, periods=(period, period))
     [(tokens, _)] = sequences
-    pattern = model.pattern(layer, list(model.stream(tokens))[layer])
-    return torch.stack([pattern.diagonal(-back, dim1=-2, dim2=-1)[..., max(0, far - back):].mean((1, 2, 3)) for back in range(1, far + 1)], 1)
+    pattern = model.pattern(layer, list(model.stream(tokens))[layer]).mean((1, 2))
+    shares = [pattern.diagonal(-back, dim1=-2, dim2=-1)[:, max(0, first - back) : max(0, last + 1 - back)].sum(1) for back in range(1, far + 1)]
+    return torch.stack(shares, 1) / (last + 1 - first)
 
 
 def composition_scores(model: Transformer) -> dict[str, float]:
@@ -230,11 +238,11 @@ class InductionHead(Experiment):
 
     id = "induction_head"
     title = "귀납 헤드: 두 층이 스트림으로 나누는 대화"
-    note = "글자 16가지로 된 무작위 대목(5~12자)이 되풀이됩니다. 어텐션만 있는 망(폭 48, Pre-LN) 다섯 개(시드 다섯)가 두 번째 대목부터 다음 글자를 맞힙니다. 길이가 8인 대목에서 “같은 글자의 다음”은 7칸 앞입니다."
+    note = "글자 16가지로 된 무작위 대목(5~12자)이 되풀이됩니다. 어텐션만 있는 망(폭 48, Pre-LN) 다섯 개(시드 다섯)가 두 번째 대목부터 다음 글자를 맞힙니다. 길이가 8인 대목에서 “같은 글자의 다음”은 7칸 앞입니다. 층이 하나면 첫 층이 곧 끝 층입니다."
     panels = (
         Lines("accuracy", "되풀이되는 자리의 정확도", x="스텝", y="정확도", series={"right": "정확도"}),
-        Lines("scores", "헤드가 보는 곳", x="스텝", y="어텐션의 몫", series={"previous": "첫 층: 바로 앞 글자", "induction": "끝 층: 앞서 나온 같은 글자의 다음"}),
-        Bars("distance", "몇 칸 앞을 보는가 (대목의 길이가 8일 때)", x="몇 칸 앞", y="어텐션의 몫", series={"first": "첫 층", "last": "끝 층"}),
+        Lines("scores", "헤드가 보는 곳", x="스텝", y="어텐션의 몫", series={"previous": "첫 층, 첫 대목에서: 바로 앞 글자", "induction": "끝 층, 되풀이에서: 같은 글자의 다음"}),
+        Bars("distance", "몇 칸 앞을 보는가 (대목의 길이가 8일 때)", x="몇 칸 앞", y="어텐션의 몫", series={"first": "첫 층, 첫 대목에서", "last": "끝 층, 되풀이에서"}),
         Table("cuts", "첫 층이 쓴 것을 가리면 (두 층일 때)", columns=("가린 곳", "정확도", "시드 범위")),
     )
     grid = {"layers": (1, 2), "skip": (True, False)}
@@ -260,7 +268,10 @@ class InductionHead(Experiment):
         curves = {"accuracy": {"right": accuracy(model(tokens), labels)}, "scores": {"previous": previous, "induction": induction}}
         frame = Frame(step, self.steps, curves=curves)
         if step % (5 * self.every) == 0 or step == 1:
-            frame.profiles["distance"] = {key: by_distance(model, layer).mean(0) for key, layer in (("first", 0), ("last", self.layers - 1))}
+            frame.profiles["distance"] = {
+                "first": by_distance(model, 0, first=1, last=8).mean(0),
+                "last": by_distance(model, self.layers - 1, first=8, last=15).mean(0),
+            }
         if step == self.steps:
             frame.numbers = {"accuracy": {"right": curves["accuracy"]["right"]}, "scores": curves["scores"]}
             if self.layers == 2:
