@@ -44,6 +44,7 @@ def main(arguments: list[str], usage: str) -> int:
         say(usage)
         return 0 if arguments and arguments[0] in ("-h", "--help", "help") else 2
     command = arguments[0]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every kernel would compile torch anew, which takes it seconds
     try:
         if command == "test":
             from residual_lab import testing

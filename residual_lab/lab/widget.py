@@ -57,10 +57,10 @@ class Lab(anywidget.AnyWidget):
 def still(spec: dict) -> str:
     """What a stored output shows: the picture of the recorded run, and where the living lab is."""
     picture = RECORDINGS / f"{spec['id']}.png"
-    alt = html.escape(f"‘{spec['title']}’ 랩을 기본 설정으로 학습한 모습")
+    alt = html.escape(f"‘{spec['title']}’ 랩을 기본 설정으로 돌린 결과")
     image = base64.b64encode(picture.read_bytes()).decode()
     return (
         f'<figure><img alt="{alt}" src="data:image/png;base64,{image}"><figcaption>{html.escape(spec["title"])}: '
-        f'기본 설정으로 학습한 모습입니다. 노트북에서 셀을 실행하거나 <a href="{SITE_URL}">과정 사이트</a>를 열면 '
+        f'기본 설정으로 돌린 결과입니다. 노트북에서 셀을 실행하거나 <a href="{SITE_URL}">과정 사이트</a>를 열면 '
         "직접 움직일 수 있습니다.</figcaption></figure>"
     )
