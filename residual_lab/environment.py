@@ -26,8 +26,11 @@ from residual_lab.bootstrap import say
 from residual_lab.paths import CHECKOUT
 
 STAMP = "residual-lab.json"
-MAIN_EXTRAS = {"learn": ("learner",), "setup": ("learner",), "site": ("site",),
-               "bench": ("learner", "test"), "test": ("learner", "test", "site")}
+MAIN_EXTRAS = {"learn": ("learner",), "setup": ("learner",), "site": ("site",), "pages": ("site",), "links": ("site",),
+               "bench": ("learner", "test"), "wheel": ("test",), "test": ("learner", "test", "site"), "colab": ("learner", "test", "site")}
+PROGRAMS = {"bench": ("tests/bench.py",), "links": ("tests/check_links.py",), "wheel": ("-m", "hatchling", "build", "-t", "wheel"),
+            "pages": ("-m", "residual_lab.cli", "site", "--build-only")}
+"""What the environment's Python runs for a command, where it is no command of `residual-lab`."""
 CPU_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"
 DISK_NEEDED = {"cpu": (2.5, 1.0), "default": (12.0, 4.0) if sys.platform == "linux" else (2.5, 1.0)}
 """GB free before a first set-up, for the environment (1.5 with the CPU build) with pip's cache, and for pip's temporary files.
@@ -39,24 +42,25 @@ class SetupError(Exception):
 
 
 def main(arguments: list[str], usage: str) -> int:
-    """``learn | test | site | bench | setup``; the exit status."""
+    """One of the commands of ``MAIN_EXTRAS``; the exit status."""
     if len(arguments) != 1 or arguments[0] not in MAIN_EXTRAS:
         say(usage)
         return 0 if arguments and arguments[0] in ("-h", "--help", "help") else 2
     command = arguments[0]
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else every kernel would compile torch anew, which takes it seconds
     try:
-        if command == "test":
+        if command in ("test", "colab"):
             from residual_lab import testing
 
-            return testing.main(lambda: (prepare(MAIN_EXTRAS["test"]), prepare_colab()))
+            stages = testing.STAGES if command == "test" else testing.COLAB_STAGES
+            return testing.main(lambda: (prepare(MAIN_EXTRAS[command]), prepare_colab()), stages)
         python = prepare(MAIN_EXTRAS[command])
     except SetupError as error:
         say(f"\n환경을 만들지 못했습니다.\n{error}", sys.stderr)
         return 1
     if command == "setup":
         return 0
-    program = [str(python), "tests/bench.py"] if command == "bench" else [str(python), "-m", "residual_lab.cli", command]
+    program = [str(python), *PROGRAMS.get(command, ("-m", "residual_lab.cli", command))]
     os.chdir(CHECKOUT)
     if os.name == "nt":
         return subprocess.call(program)

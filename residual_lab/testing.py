@@ -37,6 +37,9 @@ STAGES = (
 )
 
 
+COLAB_STAGES = (Stage("Colab 판의 시험", ("-m", "pytest", "-q", *IN_PARALLEL, "tests/browser", "-k", "colab")),)
+
+
 def main(prepare: Callable[[], tuple[Path, Path]], stages: tuple[Stage, ...] = STAGES) -> int:
     """Prepare the two environments, run every stage even after a failure, say what failed and what took how long."""
     if not find_browser():
