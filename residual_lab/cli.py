@@ -47,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
 
     notebooks = command("notebooks", "원본 텍스트를 실행해 노트북과 연습 문제를 만듭니다")
     notebooks.add_argument("names", nargs="*", metavar="이름", help="레슨이나 풀이의 이름(예: 01_degradation). 없으면 모두")
-    notebooks.add_argument("--check", action="store_true", help="만들지 않고, 원본과 다른 것을 알려 줍니다")
+    instead = notebooks.add_mutually_exclusive_group()
+    instead.add_argument("--check", action="store_true", help="만들지 않고, 원본과 다른 것을 알려 줍니다")
+    instead.add_argument("--times", action="store_true", help="만들지 않고, 실행에 드는 CPU 시간을 재어 적습니다")
 
     record = command("record", "실험의 격자를 훈련해 사이트가 쓸 기록을 만듭니다")
     record.add_argument("ids", nargs="*", metavar="실험", help="실험의 이름(예: mlp_depth). 없으면 모두")

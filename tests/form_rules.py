@@ -11,20 +11,12 @@ from markdown_it import MarkdownIt
 
 from residual_lab.notebooks.execute import TIMING
 from residual_lab.notebooks.text import label, tags
+from residual_lab.site import glossary as terms
 
 MAX_BYTES = 1_500_000
 SECTIONS = ("학습 목표", "예측하기", "실험", "확인하기", "흔한 오해", "스스로 확인", "정리", "참고문헌")
-FORBIDDEN = {
-    "기울기 소멸": "그래디언트 소실",
-    "그래디언트 소멸": "그래디언트 소실",
-    "항등 맵": "항등 사상",
-    "잔차 경로": "지름길 또는 잔차 가지",
-    "테스트 오차": "시험 오차",
-    "자코비안": "야코비 행렬",
-    "특이값": "특잇값",
-    "그라디언트": "그래디언트",
-    "매개변수": "파라미터",
-}
+FORBIDDEN = {bad: good for bad, good in terms.forbidden().items() if bad != "놈"}
+"""What a lesson does not say, with what it says instead; 놈 needs more care than a search."""
 NORM = re.compile(r"(?<![가-힣])놈(?=[은는이가을를의과와도]?(?![가-힣]))")
 
 _MARKDOWN = MarkdownIt("commonmark").enable("table")

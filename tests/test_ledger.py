@@ -1,20 +1,16 @@
 """The claims ledger: every statement of the sources is answered in its lesson with its verdict, and points at what shows it."""
 
-import csv
 import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from residual_lab.paths import ASSETS, CHECKOUT
+from residual_lab.paths import CHECKOUT
+from residual_lab.site import ledger
+from residual_lab.site.ledger import LITERATURE, VERDICTS
 
-VERDICTS = {"correct": "맞음", "conditional": "조건부", "imprecise": "부정확", "wrong": "틀림"}
-LITERATURE = "논문"
-"""What ``shown`` says where only the literature answers a statement."""
-
-with open(ASSETS / "ledger/claims.csv", encoding="utf-8", newline="") as _file:
-    ROWS = list(csv.DictReader(_file))
+ROWS = ledger.read(CHECKOUT)
 LESSONS = {path.stem[:2]: path for path in sorted((CHECKOUT / "lessons").glob("[0-9][0-9]_*.ipynb"))}
 
 each_lesson = pytest.mark.parametrize("number", LESSONS)
@@ -65,3 +61,18 @@ def exists(place: str) -> bool:
     page, _, cell = place.partition("#")
     path = CHECKOUT / f"{page}.ipynb"
     return path.is_file() and cell in {one.id for one in nbformat.read(path, as_version=4).cells}
+
+
+def test_the_page_has_a_card_for_every_row_with_a_link_to_each_cell_and_test():
+    page = ledger.page(CHECKOUT)
+    assert re.findall(r'<article class="claim" id="([^"]+)"', page) == [row["id"] for row in ROWS]
+    for row in ROWS:
+        [card] = re.findall(rf'<article class="claim" id="{row["id"]}".*?</article>', page)
+        places = row["shown"].split()
+        assert card.count("<a href=") - card.count("https://arxiv.org") == 1 + sum(place != LITERATURE for place in places)
+        assert ("레슨을 준비하고 있습니다" in card) == (not places) and ("논문으로만 확인" in card) == (places == [LITERATURE])
+        assert VERDICTS[row["verdict"]] in card
+
+
+def test_the_ledger_s_text_is_shown_as_it_stands():
+    assert ledger.rich("a<b & **굵게** `x_1*2` x_2*3") == "a&lt;b &amp; <strong>굵게</strong> <code>x_1*2</code> x_2*3"

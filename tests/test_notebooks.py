@@ -134,7 +134,7 @@ def notebooks(root):
 
 
 def command(root, *names, check=False):
-    return cli.run(argparse.Namespace(names=list(names), check=check), root)
+    return cli.run(argparse.Namespace(names=list(names), check=check, times=False), root)
 
 
 def lesson_of(root):

@@ -1,4 +1,4 @@
-"""``residual-lab notebooks [NAMES…] [--check]``: write the notebooks from their sources, or say what is stale."""
+"""``residual-lab notebooks [NAMES…] [--check | --times]``: write the notebooks from their sources, say what is stale or what it costs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from .text import NotebookError, Source, find_sources
 
 
 def run(args: argparse.Namespace, root: Path = CHECKOUT) -> int:
-    """``args.names`` (all when empty), ``args.check``; the exit status."""
+    """``args.names`` (all when empty), ``args.check``, ``args.times``; the exit status."""
     try:
+        if args.times:
+            from .times import measure
+
+            return measure(root, find_sources(root, args.names))
         return _check(root, args.names) if args.check else _build_all(find_sources(root, args.names))
     except NotebookError as error:
         print(error, file=sys.stderr)

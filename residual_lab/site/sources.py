@@ -1,10 +1,11 @@
-"""The book's source folder, made from the course: lessons as they are, exercises with their solutions folded."""
+"""The book's source folder, made from the course: lessons as they are, exercises with their solutions folded, reference pages."""
 
 from __future__ import annotations
 
 import copy
 import posixpath
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
@@ -12,6 +13,7 @@ import yaml
 from nbformat import NotebookNode
 
 from residual_lab.address import BRANCH, REPO_URL, SITE_URL
+from residual_lab.site import ledger, reference
 
 _LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?(?=\))")
 _OUTSIDE_IMAGE = re.compile(r"!\[([^\]]*)\]\(https?://[^)\s]+\)")
@@ -34,6 +36,9 @@ def gather(root: Path, target: Path) -> None:
     _write(target / "_config.yml", yaml.safe_dump(config, allow_unicode=True))
     _write(target / "_toc.yml", _read(root / "_toc.yml"))
     _write(target / "index.md", site_links(_read(root / "index.md"), "index.md", root))
+    for page, text in reference.pages(root).items():
+        (target / site_path(page)).parent.mkdir(exist_ok=True)
+        _write(target / site_path(page), site_links(text, page, root))
     for lesson in sorted((root / "lessons").glob("*.ipynb")):
         page = nbformat.read(lesson, as_version=4)
         _write_page(page, f"lessons/{lesson.name}", root, target)
@@ -76,6 +81,16 @@ def _fold(cell: NotebookNode, what: str) -> NotebookNode:
     return cell
 
 
+def site_path(path: str) -> str | None:
+    """Where a file of the repository is a page of the site: ``pages/`` at its root, a solution in its exercise; else None."""
+    folder, _, name = path.rpartition("/")
+    if folder in ("lessons", "exercises", "solutions") and name.endswith(".ipynb"):
+        return f"{'exercises' if folder == 'solutions' else folder}/{name}"
+    if folder == "pages" and name.endswith(".md"):
+        return name
+    return path if path == "index.md" or (folder == "instructors" and name.endswith(".md")) else None
+
+
 def site_links(text: str, page: str, root: Path) -> str:
     """Markdown whose relative links reach a page of the site, or else the file in the repository.
 
@@ -86,17 +101,17 @@ def site_links(text: str, page: str, root: Path) -> str:
         path = posixpath.normpath(posixpath.join(posixpath.dirname(page), match[1]))
         if not (root / path).exists():
             raise SiteError(f"{page}의 링크가 가리키는 파일이 없습니다: {match[1]}")
-        folder, _, name = path.rpartition("/")
-        if folder in ("lessons", "exercises", "solutions") and name.endswith(".ipynb"):
-            path = f"{'exercises' if folder == 'solutions' else folder}/{name}"
-        elif path != "index.md":
+        there = site_path(path)
+        if there is None:
             return f"{REPO_URL}/blob/{BRANCH}/{path}"
-        return posixpath.relpath(path, posixpath.dirname(page) or ".") + (match[2] or "")
+        return posixpath.relpath(there, posixpath.dirname(site_path(page)) or ".") + (match[2] or "")
 
     return _LINK.sub(reach, _OUTSIDE_IMAGE.sub(r"\1", text))
 
 
 def _write_page(page: NotebookNode, name: str, root: Path, target: Path) -> None:
+    here = f"{name.removesuffix('.ipynb')}#"
+    page.cells = list(_anchored(page.cells, {place.removeprefix(here) for place in ledger.cells_shown(root) if place.startswith(here)}))
     for cell in page.cells:
         if cell.cell_type == "markdown":
             cell.source = site_links(cell.source, name, root)
@@ -105,6 +120,17 @@ def _write_page(page: NotebookNode, name: str, root: Path, target: Path) -> None
                 output.data["text/html"] = _linked_stills(output.data["text/html"])
     (target / name).parent.mkdir(exist_ok=True)
     nbformat.write(page, target / name)
+
+
+def _anchored(cells: list[NotebookNode], wanted: set[str]) -> Iterator[NotebookNode]:
+    """The cells, those that are linked to by their id behind an anchor of that name."""
+    for cell in cells:
+        anchor = f'<div id="{cell.id}" class="cell-anchor"></div>'
+        if cell.id in wanted and cell.cell_type == "markdown":
+            cell.source = f"{anchor}\n\n{cell.source}"
+        elif cell.id in wanted:
+            yield nbformat.v4.new_markdown_cell(anchor, id=f"{cell.id}-anchor")
+        yield cell
 
 
 def _linked_stills(html: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from residual_lab.site.theme import icons, korean, mathjax, search
+from residual_lab.site.theme import icons, korean, mathjax, search, terms
 
 HERE = Path(__file__).parent
 LAB_MODULE = "residual-lab/site.mjs"
@@ -25,10 +25,17 @@ def _load_labs(app: Sphinx, pagename, templatename, context, doctree) -> None:
         app.add_js_file(LAB_MODULE, type="module")
 
 
+def _load_ledger(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    if 'id="claim-filter"' in context.get("body", ""):
+        app.add_css_file("ledger.css")
+        app.add_js_file("ledger.mjs", type="module")
+
+
 def setup(app: Sphinx) -> dict:
     app.connect("config-inited", _use_own_files)
     app.connect("html-page-context", _load_labs)
+    app.connect("html-page-context", _load_ledger)
     app.add_css_file("course.css")
-    for part in (icons, korean, mathjax, search):
+    for part in (icons, korean, mathjax, search, terms):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
