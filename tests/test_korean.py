@@ -1,0 +1,69 @@
+"""The Korean of every text that a reader sees, and each rule against sentences that break it."""
+
+import korean_rules
+import pytest
+
+from residual_lab.paths import CHECKOUT
+
+
+def test_every_text_follows_the_rules():
+    found = korean_rules.problems(CHECKOUT)
+    assert not found, "\n".join(found)
+
+
+def test_every_kind_of_file_is_read():
+    read = {piece.path for piece in korean_rules.pieces(CHECKOUT)}
+    for path in ("README.md", "index.md", "lessons/01_degradation.md", "solutions/01_degradation.md", "pages/faq.md", "instructors/adapting.md",
+                 "residual_lab/cli.py", "residual_lab/lab/front/site.js", "residual_lab/site/theme/static/ledger.mjs",
+                 "residual_lab/quizzes/01_degradation.toml", "assets/glossary/terms.toml"):
+        assert path in read
+
+
+def said(markdown: str) -> list[str]:
+    found = list(korean_rules.markdown_pieces(markdown, "page.md"))
+    return [what for piece in found for rule in korean_rules.RULES for what in rule(piece)] + [what for _, what in korean_rules.repeated_brackets(found)]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "objection"),
+    [
+        ("기울기 소멸을 봅니다.", "그래디언트 소실"),
+        ("행렬의 놈을 잽니다.", "노름"),
+        ("**항등 맵**입니다.", "항등 사상"),
+        ("## 매개변수", "파라미터"),
+        ("| 가 | 자코비안 |\n|---|---|\n| 가 | 자코비안 |", "야코비 행렬"),
+        ("L2 정규화를 씁니다.", "규제"),
+        ("규제(normalization)입니다.", "규제"),
+        ("오차가 커진다. 그렇습니다.", "커진다"),
+        ("- 오차가 커져요.", "커져요"),
+        ("지름길(shortcut)입니다.\n\n다시 **지름길**(shortcut)입니다.", "1행"),
+        ("```{code-cell} ipython3\n:tags: [x]\n\nprint(f'매개변수 {n}개')\n```", "파라미터"),
+        ("```{code-cell} ipython3\nprint('끝났다.')\n```", "끝났다"),
+        ("<details>\n<summary>테스트 오차</summary>\n</details>", "시험 오차"),
+    ],
+)  # fmt: skip
+def test_each_rule_finds_what_it_is_for(markdown, objection):
+    assert any(objection in what for what in said(markdown))
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "“기울기 소멸”이라고 쓰는 글도 있습니다.",
+        "> 성능이 나빠진다.",
+        "층 정규화(layer normalization)와 규제(regularization)는 다릅니다.",
+        "함께 봅시다. 왜 그럴까요? 깊이 32는요?",
+        "지름길(shortcut)과 가지(branch)입니다. 지름길은 짧습니다.",
+        "| 표 |\n|---|\n| 오차가 커진다. |",
+        "```{code-cell} ipython3\nfigures.show(fig, alt='곡선이 내려간다.')\n```",
+        "수학은 필요합니다. `다.` $x$다",
+    ],
+)
+def test_each_rule_leaves_alone_what_is_right(markdown):
+    assert said(markdown) == []
+
+
+def test_a_line_number_leads_to_the_place():
+    front = "---\njupytext:\n  a: b\n---\n\n# 제목\n\n오차가 커진다.\n\n```{code-cell} ipython3\n:tags: [x]\n\nx = 1\nprint('끝났다.')\n```\n"
+    places = {what: piece.line for piece in korean_rules.markdown_pieces(front, "a.md") for what in korean_rules.sentence_endings(piece)}
+    assert list(places.values()) == [8, 14]
