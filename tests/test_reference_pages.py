@@ -23,8 +23,9 @@ def test_every_term_is_whole_and_none_is_called_two_things():
     found = glossary.terms()
     assert len(found) == len({term.id for term in found}) == 63
     assert all(term.definition.endswith("니다.") and re.search("[A-Za-z]", term.english) for term in found)
-    forms = [form for term in found for form in (*term.forms, *term.avoid, *term.also)]
-    assert len(forms) == len(set(forms))
+    forms = [form for term in found for group in term.groups for form in group]
+    assert len(forms) == len(set(forms)), "a form means two things"
+    assert all(form.rpartition(": ")[0] in ("", *term.forms) for term in found for form in (*term.avoid, *term.also))
     assert all(form in term.term or term.link for term in found for form in term.linked)
 
 

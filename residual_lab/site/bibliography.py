@@ -29,7 +29,9 @@ def page(root: Path) -> str:
 def _line(key: str, entry: Entry, texts: dict[Path, str]) -> str:
     fields = entry.fields
     where = fields.get("booktitle") or fields.get("howpublished") or ""
-    said = f'{_authors(entry.persons["author"])}. *{_plain(fields["title"])}*. {f"{where}, " if where else ""}{fields["year"]}. {" · ".join(places(entry))}'
+    title = _plain(fields["title"])
+    published = f"{where}, {fields['year']}" if where else fields["year"]
+    said = f"{_authors(entry.persons['author'])}. *{title}*{'' if title[-1] == '?' else '.'} {published}. {' · '.join(places(entry))}"
     citing = [path for path, text in texts.items() if _is_cited(entry, text)]
     lessons = ", ".join(f"[{path.stem[:2]}](../lessons/{path.stem}.ipynb)" for path in citing)
     return f'<span id="{key}"></span>{said}' + (f" · 레슨 {lessons}" if citing else "")

@@ -24,15 +24,28 @@ class Term:
     english: str
     definition: str
     avoid: tuple[str, ...] = ()
-    """Forms that the course does not use."""
+    """Forms that the course does not use, each with the part of the term that it means where it is not all of them: "층 정규화: 레이어 정규화"."""
     also: tuple[str, ...] = ()
-    """Forms that readers may look for."""
+    """Forms that readers may look for, likewise."""
     link: tuple[str, ...] | None = field(default=None)
     """Forms that are linked in lessons; None: the parts of ``term``."""
 
     @property
     def forms(self) -> tuple[str, ...]:
         return tuple(self.term.split(" / "))
+
+    @property
+    def avoided(self) -> dict[str, str]:
+        """What to say instead of each form that the course does not use."""
+        return {form: part or " 또는 ".join(self.forms) for part, form in map(_with_part, self.avoid)}
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """Words that mean one thing, in Korean, in English and otherwise: a list for each part of the term."""
+        english = self.english.split(" / ")
+        pairs = zip(self.forms, english) if len(english) == len(self.forms) else [(*self.forms, *english)]
+        others = [_with_part(form) for form in (*self.avoid, *self.also)]
+        return [[*pair, *(form for part, form in others if part in (None, pair[0]))] for pair in pairs]
 
     @property
     def linked(self) -> tuple[str, ...]:
@@ -43,6 +56,11 @@ class Term:
         return f"term-{self.id}"
 
 
+def _with_part(form: str) -> tuple[str | None, str]:
+    part, _, said = form.rpartition(": ")
+    return part or None, said
+
+
 @cache
 def terms() -> tuple[Term, ...]:
     entries = tomllib.loads(FILE.read_text(encoding="utf-8"))["terms"]
@@ -51,7 +69,7 @@ def terms() -> tuple[Term, ...]:
 
 def forbidden() -> dict[str, str]:
     """What the course says instead of each form that it does not use."""
-    return {form: " 또는 ".join(term.forms) for term in terms() for form in term.avoid}
+    return {form: good for term in terms() for form, good in term.avoided.items()}
 
 
 @cache
@@ -85,7 +103,7 @@ def _list(group: list[Term]) -> str:
 
 
 def _entry(term: Term) -> str:
-    avoid = f'<span class="glossary-avoid">쓰지 않는 말: {escape(", ".join(term.avoid))}</span>' if term.avoid else ""
+    avoid = f'<span class="glossary-avoid">쓰지 않는 말: {escape(", ".join(term.avoided))}</span>' if term.avoid else ""
     return (
         f'<dt id="{term.anchor}">{escape(term.term)} <span class="glossary-english" lang="en">{escape(term.english)}</span></dt>'
         f"<dd>{escape(term.definition, quote=False)} {avoid}</dd>"
