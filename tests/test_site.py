@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import gzip
 import json
+import posixpath
 import re
 import shutil
 import threading
 import urllib.request
+from html import unescape
+from urllib.parse import unquote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
+import search_measure
 from residual_lab import address
 from residual_lab.paths import CHECKOUT
-from residual_lab.site import sources
+from residual_lab.site import reference, sources
 from residual_lab.site.build import build
 from residual_lab.site.serve import make_server
 
 LESSON, EXERCISE = "lessons/01_degradation", "exercises/01_degradation"
-PAGES = ["index", LESSON, EXERCISE, "search"]
+REFERENCE = [sources.site_path(name).removesuffix(".md") for name in reference.names(CHECKOUT)]
+PAGES = ["index", LESSON, EXERCISE, "ledger", "glossary", "search"]
 """One page of each kind; what differs from lesson to lesson is looked at on all of them."""
 LESSONS, EXERCISES = ([f"{folder}/{path.stem}" for path in sorted((CHECKOUT / folder).glob("*.ipynb"))] for folder in ("lessons", "exercises"))
-every_page = pytest.mark.parametrize("name", ["index", *LESSONS, *EXERCISES, "search"])
+every_page = pytest.mark.parametrize("name", ["index", *LESSONS, *EXERCISES, *REFERENCE, "search"])
 every_lesson = pytest.mark.parametrize("name", LESSONS)
+MOST_KB = 300
+"""What a page may weigh as web servers send it, before its labs' recordings; formulas (MathJax, 280 kB, once for all pages) and
+figures come on top."""
 DRAWN = """(lab) => [...lab.querySelectorAll('.rl-plot')].some((plot) => plot.querySelector('.rl-cell, .rl-column[d*="M"]')
     || [...plot.querySelectorAll('.rl-mean')].some((path) => path.getTotalLength() > 5))"""
 LAUNCH = ["--disable-gpu", "--no-sandbox", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
@@ -111,8 +119,9 @@ def test_page_is_whole_by_itself(visit, name):
     })""")
     assert found == {"broken": [], "badMath": 0, "missingFonts": [], "flatIcons": []}
     weights = visit.weights()
-    raw, packed = (sum(sizes) / 1000 for sizes in zip(*weights.values()))
-    print(f"\n{name}: {len(weights)} requests, {raw:.0f} kB, {packed:.0f} kB compressed")
+    packed = {part: sum(size for url, (_, size) in weights.items() if part in url) / 1000 for part in ("/", "/recordings/", "/mathjax/", "/_images/")}
+    print(f"\n{name}: {len(weights)} requests, kB compressed: {packed}")
+    assert packed.pop("/") - sum(packed.values()) <= MOST_KB
 
 
 def test_formulas_are_drawn_with_the_site_s_own_fonts(visit):
@@ -148,7 +157,7 @@ def test_page_is_accessible_in_the_dark(visit, name):
 
 
 def grave_problems(visit, name):
-    page = visit.open(name)
+    page = visit.open(name, "?lesson=09" if name == "ledger" else "")  # a few of its cards, all alike
     visit.scroll_through()
     page.wait_for_function("[...document.querySelectorAll('.residual-lab-mount')].every((m) => 'alive' in m.dataset)")
     found = Axe().run(page, options={"preload": False}).response["violations"]
@@ -256,6 +265,13 @@ def test_search_finds_words_with_their_particles(visit, query, name):
     page.locator(f"#search-results li a[href*='{name}']").first.wait_for()
 
 
+def test_search_finds_first_what_readers_look_for(visit, site):
+    """`tests/search_results.md` has every query, and the theme's own search beside ours."""
+    found = search_measure.answers(visit.page, site)
+    recall_at_5, rank, recall = search_measure.mean([search_measure.score(row, found[row["query"]]) for row in search_measure.queries()])
+    assert recall_at_5 >= 0.95 and rank >= 0.85 and recall >= 0.97
+
+
 def test_search_says_nothing_of_what_is_not_there(visit):
     page = visit.open("search", "?q=두루마리구름")
     page.locator("#search-results .search-summary", has_text=re.compile("없|찾")).wait_for()
@@ -298,3 +314,80 @@ def test_server_takes_the_next_free_port_and_serves_modules(tmp_path):
     second.shutdown()
     for server in (first, second):
         server.server_close()
+
+
+def test_ledger_shows_what_is_asked_for(visit):
+    page = visit.open("ledger")
+    cards, said = page.locator("article.claim:visible"), page.get_by_role("status")
+    assert cards.count() == 179
+    page.get_by_label("낱말").focus()
+    page.keyboard.type("1202층")
+    expect(said).to_have_text(re.compile(r"^문장 \d+개$"))
+    few = cards.count()
+    assert 0 < few < 20 and all("1202층" in text for text in cards.all_inner_texts())
+    page.keyboard.press("Tab")  # to the first verdict
+    page.keyboard.press("Space")
+    assert page.get_by_role("checkbox").first.is_checked() is False and cards.count() < few
+    assert "verdict=conditional.imprecise.wrong" in page.url and page.url.count("words=1202") == 1
+    page.reload()
+    assert cards.count() < few
+    page.get_by_role("button", name="처음대로").click()
+    expect(said).to_have_text("문장 179개")
+    page.get_by_label("낱말").fill("두루마리구름")
+    assert cards.count() == 0 and page.locator("article h2:visible").count() == 0
+    page.evaluate("location.hash = '#S003-12'")
+    page.locator("#S003-12").wait_for()
+    page.locator("select[name=lesson]").select_option("04")
+    page.locator("select[name=shown]").select_option("cell")
+    assert {card.get_attribute("data-lesson") for card in cards.all()} == {"04"}
+
+
+def test_ledger_reads_without_scripts(chromium, site):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{site}/ledger.html")
+    assert page.locator("article.claim:visible").count() == 179 and not page.locator("#claim-filter").is_visible()
+    context.close()
+
+
+def test_every_link_into_a_page_reaches_its_place(html):
+    """The ledger's cells, the glossary's terms, headings: wherever a link names a place, the page has it."""
+    texts = {path.relative_to(html).as_posix(): path.read_text(encoding="utf-8") for path in html.rglob("*.html") if "_static" not in path.parts}
+    places = {name: set(re.findall(r'\bid="([^"]+)"', text)) for name, text in texts.items()}
+    missing = set()
+    for name, text in texts.items():
+        for target, place in re.findall(r'href="([^":#]*)#([^"]+)"', text):
+            page = posixpath.normpath(posixpath.join(posixpath.dirname(name), target)) if target else name
+            if unquote(unescape(place)) not in places.get(page, ()):
+                missing.add(f"{name} -> {page}#{unquote(place)}")
+    assert missing == set()
+
+
+@every_lesson
+def test_terms_are_linked_once_and_papers_always(html, name):
+    text = (html / f"{name}.html").read_text(encoding="utf-8")
+    linked = re.findall(r'class="glossary-term[^"]*" href="\.\./glossary\.html#([\w-]+)"', text)
+    assert len(linked) == len(set(linked)) >= 8
+    assert not re.search(r"arXiv:\d{4}\.\d{5}(?!</a>)", re.sub(r"<script.*?</script>|data-spec='[^']*'", "", text, flags=re.DOTALL))
+
+
+@pytest.mark.parametrize("name", ["index", LESSON, EXERCISE, *REFERENCE])
+def test_page_fits_a_narrow_screen(visit, name):
+    visit.page.set_viewport_size({"width": 360, "height": 740})
+    page = visit.open(name)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_paper_has_the_text_and_nothing_to_press(visit):
+    page = visit.open(LESSON)
+    page.emulate_media(media="print")
+    for part in (".bd-sidebar-primary", ".bd-header-article", ".prev-next-area", ".copybtn"):
+        assert not page.locator(part).first.is_visible(), part
+    assert page.locator("h1:visible").count() == 1 and page.locator("article p").first.is_visible()
+
+
+def test_nothing_moves_for_those_who_do_not_want_it(visit):
+    visit.page.emulate_media(reduced_motion="reduce")
+    page = visit.open(LESSON)
+    assert page.evaluate("""[...document.querySelectorAll('*')].every((e) => ['transitionDuration', 'animationDuration']
+        .every((p) => getComputedStyle(e)[p].split(',').every((time) => parseFloat(time) < 0.01)))""")

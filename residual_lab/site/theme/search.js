@@ -39,6 +39,17 @@ if (typeof Search !== "undefined") Search.performTermsSearch = (words, excluded)
     .map(([page, of]) => [docnames[page], titles[page], "", null, ((5 * of.score) / most) * weight(docnames[page]), filenames[page]]);
 };
 
+// A page that is called what was asked for comes first, before the sections of that name.
+if (typeof Search !== "undefined") {
+  let asked = "";
+  const parse = Search._parseQuery;
+  Search._parseQuery = (query) => {
+    asked = query.trim().toLowerCase();
+    return parse(query);
+  };
+  Scorer.score = ([, title, , , score]) => score + (title.toLowerCase() === asked ? 20 : 0);
+}
+
 // What is shown of a page: its article, without the buttons above it.
 if (typeof Search !== "undefined") {
   const ofPlace = Search.htmlToText;
