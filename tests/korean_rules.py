@@ -160,7 +160,7 @@ def normalization_and_regularization(piece: Piece) -> Iterator[str]:
 
 
 _ENDING = re.compile(r"([가-힣]+[.!?])(?=\s|$|[)”’」])")
-_PLAIN = re.compile(r"(?<![니시])다[.!]$")
+_PLAIN = re.compile(r"[가-힣](?<![니시])다[.!]$")
 _CASUAL = re.compile(r"(?<![필중주개소수])(?:요|죠)[.!]$")
 _ASKING = re.compile(r"세요[.!]$")
 

@@ -57,6 +57,7 @@ def test_each_rule_finds_what_it_is_for(markdown, objection):
         "| 표 |\n|---|\n| 오차가 커진다. |",
         "```{code-cell} ipython3\nfigures.show(fig, alt='곡선이 내려간다.')\n```",
         "수학은 필요합니다. `다.` $x$다",
+        "인코더, 디코더, 둘 다. 경우가 셋입니다.",
     ],
 )
 def test_each_rule_leaves_alone_what_is_right(markdown):
