@@ -28,7 +28,7 @@ IN_PARALLEL = ("-n", "2", "--dist", "loadfile", "--timeout", "600")
 for ever (for a browser, a kernel) fails with the traceback of every thread."""
 
 STAGES = (
-    Stage("시험", ("-m", "pytest", "-q", *IN_PARALLEL, "--durations", "25", "tests")),
+    Stage("시험", ("-m", "pytest", "-q", *IN_PARALLEL, "--durations", "25", "tests"), minutes=60),
     Stage("노트북 출력 비교", ("-m", "pytest", "-q", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "120",
                         *IN_PARALLEL, "lessons", "solutions")),
     Stage("노트북이 원본과 같은지", ("-m", "residual_lab.cli", "notebooks", "--check")),
