@@ -36,6 +36,15 @@ def call(function: Callable, *arguments: Any, hints: Mapping[str, str] | None = 
         raise NotYet(f"`{name}`을(를) 부르니 오류가 났습니다. {type(problem).__name__}: {problem}") from problem
 
 
+def number(value: Any, name: str) -> float:
+    """What the learner's function ``name`` returned, as one number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        said = "아무것도 돌려주지 않았습니다(return이 없습니다)" if value is None else f"{type(value).__name__}을(를) 돌려주었습니다"
+        raise NotYet(f"`{name}`은 수 하나를 돌려주어야 하는데 {said}.") from problem
+
+
 def passed(task: str) -> None:
     """Say that a task is solved."""
     print(f"✓ 과제 {task} 통과")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from residual_lab.checks.base import NotYet, call, passed, require
+from residual_lab.checks.base import NotYet, call, number, passed, require
 from residual_lab.data import load_digits
 from residual_lab.training import Condition, StackedMLP, evaluate, fit, stacked_batches
 
@@ -54,7 +53,7 @@ def check_scalar_gradients(scalar_gradient: Callable, residual_gradient: Callabl
     """Task 1-2: the derivative of the product model, against autograd."""
     for w, L, t in ((0.5, 2, 1.0), (0.5, 20, 1.0), (-0.8, 3, 1.0), (1.1, 7, 2.0), (0.0, 3, 1.0), (0.0, 1, 1.0)):
         expected = _autograd(w, L, t)
-        value = _number(call(scalar_gradient, w, L, t), "scalar_gradient")
+        value = number(call(scalar_gradient, w, L, t), "scalar_gradient")
         if not _close(value, expected):
             f = w**L
             require(not _close(value, (f - t) * f), f"L={L}, w={w}에서 w를 L번 곱했습니다. wⱼ 자신은 빼고 L−1개를 곱해야 합니다.")
@@ -65,7 +64,7 @@ def check_scalar_gradients(scalar_gradient: Callable, residual_gradient: Callabl
             raise NotYet(f"scalar_gradient({w}, {L}, {t})는 {expected:.7g}이어야 하는데 {value:.7g}입니다.")
     for u, L, t in ((0.0, 2, 2.0), (0.0, 50, 2.0), (0.1, 5, 2.0), (-0.2, 10, 0.5)):
         expected = _autograd(1 + u, L, t)
-        value = _number(call(residual_gradient, u, L, t), "residual_gradient")
+        value = number(call(residual_gradient, u, L, t), "residual_gradient")
         if not _close(value, expected):
             require(not (u and _close(value, 1 - t)), "u = 0일 때의 값만 돌려줍니다. u가 0이 아니면 (1 + u)의 곱이 남습니다.")
             require(not _close(value, _autograd(u, L, t)), "wᵢ 자리에 uᵢ를 넣었습니다. 잔차 모형에서는 wᵢ = 1 + uᵢ입니다.")
@@ -73,14 +72,6 @@ def check_scalar_gradients(scalar_gradient: Callable, residual_gradient: Callabl
     print(f"플레인 w=1/2, t=1: L=2이면 {float(scalar_gradient(0.5, 2, 1.0)):.3f}, L=20이면 {float(scalar_gradient(0.5, 20, 1.0)):.3e}")
     print(f"잔차 u=0, t=2: L=2이면 {float(residual_gradient(0.0, 2, 2.0)):.1f}, L=50이면 {float(residual_gradient(0.0, 50, 2.0)):.1f}")
     passed("1-2")
-
-
-def _number(value: Any, name: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        said = "아무것도 돌려주지 않았습니다(return이 없습니다)" if value is None else f"{type(value).__name__}을(를) 돌려주었습니다"
-        raise NotYet(f"`{name}`은 수 하나를 돌려주어야 하는데 {said}.") from problem
 
 
 def _autograd(w: float, L: int, t: float) -> float:

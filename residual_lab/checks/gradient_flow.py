@@ -10,16 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from residual_lab.checks.base import NotYet, call, passed, require
+from residual_lab.checks.base import NotYet, call, number, passed, require
 from residual_lab.probes import masked_chain
-
-
-def _number(value: Any, name: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        said = "아무것도 돌려주지 않았습니다(return이 없습니다)" if value is None else f"{type(value).__name__}을(를) 돌려주었습니다"
-        raise NotYet(f"`{name}`은 수 하나를 돌려주어야 하는데 {said}.") from problem
 
 
 def _close(value: float, expected: float) -> bool:
@@ -35,7 +27,7 @@ def check_scalar_chain(scalar_chain: Callable[[Sequence[float], bool], float]) -
         for residual in (False, True):
             expected = _chain_by_autograd(slopes, residual)
             given = list(slopes)
-            value = _number(call(scalar_chain, given, residual), "scalar_chain")
+            value = number(call(scalar_chain, given, residual), "scalar_chain")
             require(given == slopes, "받은 리스트 `fprimes`가 바뀌었습니다. 새로 계산하세요.")
             if not _close(value, expected):
                 other = _chain_by_autograd(slopes, not residual)
@@ -98,7 +90,7 @@ def check_cancelling_branch(cancelling_branch: Callable[[Tensor], Tensor], norm_
 def _pair(value: Any) -> tuple[float, float]:
     is_pair = isinstance(value, (tuple, list, Tensor, np.ndarray)) and np.shape(value)[:1] == (2,)
     require(is_pair, "`norm_bounds`는 (아래 한계, 위 한계) 두 수를 돌려주어야 합니다.")
-    return _number(value[0], "norm_bounds"), _number(value[1], "norm_bounds")
+    return number(value[0], "norm_bounds"), number(value[1], "norm_bounds")
 
 
 DTYPES = "자료형이 섞였습니다. x와 v는 float64입니다. 새로 만드는 텐서에도 dtype=x.dtype을 주세요."
@@ -194,7 +186,7 @@ def check_shatter_corr(branch_variances: Callable[[int, float], Sequence[float]]
     drawn = [1.0, 1.7, 0.8, 3.2]
     for variances, beta, skip in ((drawn, 0.7, True), (drawn, 0.7, False), ([1.0] * 5, 1.0, True), (_variances(16, 1.0), 1.0, True), (_variances(32, 0.1), 0.1, True)):
         given = list(variances)
-        value, right = _number(call(shatter_corr, given, beta, skip), "shatter_corr"), _correlation(variances, beta, skip)
+        value, right = number(call(shatter_corr, given, beta, skip), "shatter_corr"), _correlation(variances, beta, skip)
         require(given == variances, "받은 리스트 `variances`가 바뀌었습니다. 새로 계산하세요.")
         if not _close(value, right):
             for message, wrong in _wrong_correlations(variances, beta, skip).items():
@@ -213,7 +205,7 @@ def check_shatter_corr(branch_variances: Callable[[int, float], Sequence[float]]
 def _numbers(value: Any, name: str) -> list[float]:
     is_list = isinstance(value, (list, tuple, Tensor, np.ndarray)) and np.ndim(value) == 1
     require(is_list, f"`{name}`은(는) 수의 리스트를 돌려주어야 합니다.")
-    return [_number(one, name) for one in value]
+    return [number(one, name) for one in value]
 
 
 def _variances(L: int, beta: float) -> list[float]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from residual_lab.checks.base import NotYet, call, passed, require
+from residual_lab.checks.base import NotYet, call, number, passed, require
 
 WHERE = ("post", "pre", "peri", "olmo2")
 
@@ -18,14 +18,6 @@ def _tensor(value: Any, shape: tuple, name: str) -> Tensor:
     require(isinstance(value, Tensor), f"`{name}`은 텐서를 돌려주어야 합니다(return이 없거나 다른 것을 돌려줍니다).")
     require(tuple(value.shape) == tuple(shape), f"`{name}`의 모양이 {tuple(shape)}이어야 하는데 {tuple(value.shape)}입니다.")
     return value.detach().to(torch.float64)
-
-
-def _number(value: Any, name: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        said = "아무것도 돌려주지 않았습니다(return이 없습니다)" if value is None else f"{type(value).__name__}을(를) 돌려주었습니다"
-        raise NotYet(f"`{name}`은 수 하나를 돌려주어야 하는데 {said}.") from problem
 
 
 def _close(value: float, expected: float) -> bool:
@@ -167,7 +159,7 @@ def check_identity_path(identity_path: Callable[[str, int, float], float]) -> No
     for where in WHERE:
         for layers, v in ((6, 0.5), (12, 0.25), (24, 1.0), (1, 0.5)):
             expected = _identity(where, layers, v)
-            value = _number(call(identity_path, where, layers, v), "identity_path")
+            value = number(call(identity_path, where, layers, v), "identity_path")
             if not _close(value, expected):
                 post, pre, one = (_identity(name, layers, v) for name in ("post", "pre", "peri"))
                 require(not (where == "post" and _close(value, pre)), "‘post’는 서브층마다 정규화합니다. 끝에서 한 번이 아니라 서브층마다 1/√(1 + v)배입니다.")
@@ -218,7 +210,7 @@ def check_uniformity(uniformity: Callable[[Tensor], Tensor]) -> None:
     ]
     for name, x in cases:
         before = x.clone()
-        value = _number(call(uniformity, x), "uniformity")
+        value = number(call(uniformity, x), "uniformity")
         require(torch.equal(x, before), "받은 `x`를 바꾸었습니다.")
         expected = _pairs(x)
         if not abs(value - expected) < 2e-4:
@@ -259,7 +251,7 @@ def check_noam(noam: Callable[[int, int, int], float]) -> None:
     for width, warmup in ((512, 4000), (64, 10), (16, 1)):
         for step in (100_000, 4001, 1, 2, 9, 10, 11, 400, 4000):
             expected = width**-0.5 * min(step**-0.5, step * warmup**-1.5)
-            value = _number(call(noam, step, width, warmup), "noam")
+            value = number(call(noam, step, width, warmup), "noam")
             if not _close(value, expected):
                 require(not _close(value, width**-0.5 * step**-0.5), "워밍업이 없습니다. 처음 warmup 단계에서는 학습률이 곧게 올라갑니다.")
                 require(not _close(value, width**-0.5 * max(step**-0.5, step * warmup**-1.5)), "min과 max가 바뀌었습니다. 두 값 가운데 작은 것입니다.")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from residual_lab.blocks.preact import PreActBasicBlock, PreActBottleneck
-from residual_lab.checks.base import NotYet, call, passed, require
+from residual_lab.checks.base import NotYet, call, number, passed, require
 
 LIST_AS_COUNT = ("망을 만드니 TypeError가 났습니다: 'list' object cannot be interpreted as an integer. "
                  "블록의 수 자리에 리스트가 통째로 들어갔습니다. 네 줄을 나란히 놓고 다른 곳을 찾아보세요.")
@@ -157,7 +157,7 @@ def check_signals(shortcut_gain: Callable[[Sequence[float]], float], is_monotone
     """Task 5-4: the product of the shortcut's factors, and x_{l+1} ≥ x_l everywhere."""
     for lambdas in ([0.9] * 54, [0.5, 2.0, 3.0], [-1.0, 0.5, 0.5], [1.01] * 100, [0.7], []):
         expected, n = math.prod(lambdas), len(lambdas)
-        value = _number(call(shortcut_gain, list(lambdas)), "shortcut_gain")
+        value = number(call(shortcut_gain, list(lambdas)), "shortcut_gain")
         if abs(value - expected) > 1e-5 * abs(expected):
             require(n > 0, "유닛이 하나도 없으면 신호는 그대로이므로 1을 돌려주어야 합니다.")
             shown = f"[{', '.join(map(str, lambdas[:3]))}{', …' if n > 3 else ''}]"
@@ -180,14 +180,6 @@ def check_signals(shortcut_gain: Callable[[Sequence[float]], float], is_monotone
     print(f"0.9를 54번: {float(shortcut_gain([0.9] * 54)):.2e}, 1.01을 1000번: {float(shortcut_gain([1.01] * 1000)):.1e}")
     print(f"0.99를 1000번: {float(shortcut_gain([0.99] * 1000)):.1e}, 0.5를 54번: {float(shortcut_gain([0.5] * 54)):.1e}")
     passed("5-4")
-
-
-def _number(value: Any, name: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        said = "아무것도 돌려주지 않았습니다(return이 없습니다)" if value is None else f"{type(value).__name__}을(를) 돌려주었습니다"
-        raise NotYet(f"`{name}`은 수 하나를 돌려주어야 하는데 {said}.") from problem
 
 
 def _boolean(verdict: Any) -> bool:

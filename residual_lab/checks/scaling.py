@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from residual_lab.blocks import scaling
 from residual_lab.blocks.transformer import Design, Sizes, Transformer
-from residual_lab.checks.base import NotYet, call, passed, require
+from residual_lab.checks.base import NotYet, call, number, passed, require
 
 SMALL = Sizes(vocabulary=11, context=6, width=8, heads=2, depth=3)
-
-
-def _number(value: Any, name: str) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        said = "아무것도 돌려주지 않았습니다(return이 없습니다)" if value is None else f"{type(value).__name__}을(를) 돌려주었습니다"
-        raise NotYet(f"`{name}`은 수 하나를 돌려주어야 하는데 {said}.") from problem
 
 
 def _close(value: float, expected: float) -> bool:
@@ -38,7 +29,7 @@ def check_stream_moment(stream_moment: Callable[[int, float, bool], float]) -> N
         expected = 1.0
         for _ in range(L):
             expected += s**2 * (1.0 if normed else expected)
-        value = _number(call(stream_moment, L, s, normed), "stream_moment")
+        value = number(call(stream_moment, L, s, normed), "stream_moment")
         if not _close(value, expected):
             where = f"stream_moment({L}, {s:.4g}, {normed})"
             require(not _close(value, _moment(L, s, not normed)), f"{where}: 정규화가 있을 때와 없을 때가 바뀌었거나 normed를 보지 않습니다.")
@@ -67,7 +58,7 @@ def check_deepnorm(deepnorm: Callable[[int, int], Mapping[str, tuple[float, floa
         for side, pair in expected.items():
             given = answer[side]
             require(isinstance(given, (tuple, list)) and len(given) == 2, f"{where}: {side}의 값은 (α, β) 두 수여야 합니다.")
-            alpha, beta = (_number(v, "deepnorm") for v in given)
+            alpha, beta = (number(v, "deepnorm") for v in given)
             if not (_close(alpha, pair[0]) and _close(beta, pair[1])):
                 require(not (_close(alpha, pair[1]) and _close(beta, pair[0])), "α와 β의 순서가 바뀌었습니다. α는 1보다 크고 β는 1보다 작습니다.")
                 layers = encoder if side == "encoder" else decoder
@@ -187,7 +178,7 @@ def check_initial_factor(initial_factor: Callable[[str, int, str], float]) -> No
                 if name not in known or not name.endswith("weight") or "norm" in name:
                     continue
                 expected = (known[name].norm() / weight.norm()).item()
-                value = _number(call(initial_factor, name, depth, method), "initial_factor")
+                value = number(call(initial_factor, name, depth, method), "initial_factor")
                 if not _close(value, expected):
                     _explain_factor(name, depth, method, value, expected)
         a, b = (float(initial_factor(f"blocks.0.attention.branch.{part}.weight", depth, "deepnorm")) for part in ("query", "value"))

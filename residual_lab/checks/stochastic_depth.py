@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from residual_lab.blocks.stochastic_depth import drop_rates, linear_decay, poisson_binomial
-from residual_lab.checks.base import NotYet, call, passed, require
+from residual_lab.checks.base import NotYet, call, number, passed, require
 
 
 def _numbers(value: Any, name: str, count: int) -> list[float]:
@@ -20,17 +20,13 @@ def _numbers(value: Any, name: str, count: int) -> list[float]:
     require(value is not None, f"`{name}`이(가) 아무것도 돌려주지 않았습니다(return이 없습니다).")
     require(isinstance(value, (list, tuple, Tensor, np.ndarray)), f"`{name}`은 수의 리스트를 돌려주어야 하는데 {type(value).__name__}을(를) 돌려주었습니다.")
     require(len(value) == count, f"`{name}`은 수 {count}개를 돌려주어야 하는데 {len(value)}개입니다.")
-    return [_number(v, name) for v in value]
+    return [_finite(v, name) for v in value]
 
 
-def _number(value: Any, name: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        said = "아무것도 돌려주지 않았습니다(return이 없습니다)" if value is None else f"{type(value).__name__}을(를) 돌려주었습니다"
-        raise NotYet(f"`{name}`은 수 하나를 돌려주어야 하는데 {said}.") from problem
-    require(math.isfinite(number), f"`{name}`이 유한한 수가 아닙니다: {number}")
-    return number
+def _finite(value: Any, name: str) -> float:
+    one = number(value, name)
+    require(math.isfinite(one), f"`{name}`이 유한한 수가 아닙니다: {one}")
+    return one
 
 
 def _close(values: Sequence[float], expected: Sequence[float]) -> bool:

@@ -1,8 +1,9 @@
 """The kernel's side of a lab: it trains when the front end asks, and only as long as it asks.
 
 The front end pulls: every ``tick`` trains a few slices, each of about the time that it names and answered by one
-``frame``. Nothing runs in the background, so a closed page stops the run, every answer lies inside an open request (Colab shows no other),
-and it does not matter on which thread a kernel calls the handler. The messages are described in CONTRIBUTING.md.
+``frame``. Nothing runs in the background, so a closed page stops the run, every answer lies inside an open request
+(Colab shows no other), and it does not matter on which thread a kernel calls the handler. The messages are described in
+CONTRIBUTING.md.
 """
 
 from __future__ import annotations
