@@ -16,11 +16,6 @@ from residual_lab.address import BRANCH, REPO_URL
 VERDICTS = {"correct": "맞음", "conditional": "조건부", "imprecise": "부정확", "wrong": "틀림"}
 LITERATURE = "논문"
 """What ``shown`` says where only the literature answers a statement."""
-LESSONS = {
-    "01": "깊이와 성능 저하", "02": "잔차의 수학", "03": "그래디언트 흐름", "04": "앙상블 해석", "05": "사전 활성화",
-    "06": "DenseNet", "07": "정규화 위치", "08": "잔차 스케일링", "09": "확률적 깊이", "10": "잔차 스트림",
-}  # fmt: skip
-
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{5})")
 _LITERATURE_ONLY, _NOT_YET = "논문으로만 확인", "레슨을 준비하고 있습니다"
 
@@ -40,23 +35,29 @@ def cells_shown(root: Path) -> set[str]:
 
 def page(root: Path) -> str:
     """The filter and the cards as Markdown, to stand after the page's introduction (``pages/ledger.md``)."""
-    rows = read(root)
-    parts = [_filter(rows)]
-    for number, title in LESSONS.items():
+    rows, lessons = read(root), _lessons(root)
+    parts = [_filter(rows, lessons)]
+    for number, title in lessons.items():
         cards = [_card(row, root) for row in rows if row["lesson"] == number]
         if cards:
-            parts.append(f"## {number} · {title}\n\n" + "\n".join(cards))
+            parts.append(f"## {title}\n\n" + "\n".join(cards))
     return "\n\n".join(parts) + "\n"
 
 
-def _filter(rows: list[dict]) -> str:
+def _lessons(root: Path) -> dict[str, str]:
+    """Every lesson's title ("01 · …") by its number."""
+    titles = (re.search(r"^# (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)[1] for path in sorted((root / "lessons").glob("*.md")))
+    return {title[:2]: title for title in titles}
+
+
+def _filter(rows: list[dict], titles: dict[str, str]) -> str:
     """Hidden until the page's script has come: without it the cards are simply all there."""
     count = Counter(row["verdict"] for row in rows)
     verdicts = "".join(
         f'<label><input type="checkbox" name="verdict" value="{key}" checked> {word} <span class="claim-count">{count[key]}</span></label>'
         for key, word in VERDICTS.items()
     )
-    lessons = "".join(f'<option value="{number}">{number} · {title}</option>' for number, title in LESSONS.items())
+    lessons = "".join(f'<option value="{number}">{title}</option>' for number, title in titles.items())
     kinds = {"cell": "실험으로 보인 것", "test": "시험으로 지키는 것", "literature": "논문으로 확인한 것"}
     shown = "".join(f'<option value="{key}">{word}</option>' for key, word in kinds.items())
     return (
