@@ -6,7 +6,7 @@ import gzip
 import numpy as np
 import pytest
 
-from residual_lab.experiments import EXPERIMENTS
+from residual_lab.experiments import EXPERIMENTS, KnobError
 from residual_lab.lab import recording
 
 ALL = pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
@@ -50,6 +50,23 @@ def test_a_sample_of_the_grid_trains_to_what_was_recorded(identifier):
     again = recording.record_run(experiment)
     assert differences(stored, again) == []
     assert stored["step"] == again["step"] and stored["total"] == again["total"]
+
+
+def test_a_recorded_run_reads_like_a_run():
+    stored, run = recording.recorded(EXPERIMENTS["scalar_chain"]), EXPERIMENTS["scalar_chain"].run()
+    assert stored.tables == run.tables and stored.curves.keys() == run.curves.keys()
+    for panel, series in run.curves.items():
+        for key in series:
+            steps = [run.steps(panel, key).index(step) for step in stored.steps(panel, key)]
+            assert np.allclose(stored.curve(panel, key), run.curve(panel, key)[:, steps], rtol=6e-3, equal_nan=True)
+    matrix = recording.recorded(EXPERIMENTS["learning_rate_map"], kind="plain").matrices["map"]
+    assert np.shape(matrix["z"]) == (len(matrix["ys"]), len(matrix["xs"]))
+    assert np.isnan(matrix["z"]).any(), "some networks of the map diverge"
+
+
+def test_a_setting_that_was_not_recorded_is_refused_with_what_was():
+    with pytest.raises(KnobError, match="기록에 없습니다.*0.001, 0.003"):
+        recording.recorded(EXPERIMENTS["identity_insertion"], seed=5)
 
 
 def test_a_run_with_another_learning_rate_or_seed_is_told_apart():

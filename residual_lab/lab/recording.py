@@ -10,6 +10,7 @@ import hashlib
 import importlib
 import itertools
 import json
+import math
 import os
 import platform
 import sys
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 
 from residual_lab import __version__
-from residual_lab.experiments import EXPERIMENTS, Experiment, Result
+from residual_lab.experiments import EXPERIMENTS, Experiment, KnobError, Result
 from residual_lab.paths import ASSETS, PACKAGE
 
 FORMAT = 1
@@ -119,6 +120,32 @@ def _imported_files(path: Path) -> frozenset[Path]:
 def load(identifier: str) -> dict:
     """A recording as it lies in ``assets/recordings``."""
     return json.loads((RECORDINGS / f"{identifier}.json").read_text(encoding="utf-8"))
+
+
+def recorded(experiment: type[Experiment], **values: Any) -> Result:
+    """A recorded run as the `Result` that ``experiment.run(**values)`` would give, without waiting for it.
+
+    Curves are thinned to `MOST_POINTS` and have three significant digits, what is not finite is nan, and there are no ``numbers``.
+
+    Raises:
+        KnobError: settings that the experiment does not have, or that were not recorded (Korean).
+    """
+    chosen = experiment.create(values)
+    run = next((run for run in load(experiment.id)["runs"] if run["values"] == chosen.values()), None)
+    if run is None:
+        recorded_values = "; ".join(f"{name}: {', '.join(map(str, some))}" for name, some in grid(experiment).items())
+        raise KnobError(f"{chosen.values()}은(는) 기록에 없습니다. 기록한 값은 {recorded_values}입니다. 다른 값은 run으로 학습하세요.")
+    return Result(
+        chosen,
+        {panel: {key: {"x": line["x"], "y": [_finite(row) for row in line["y"]]} for key, line in series.items()} for panel, series in run["curves"].items()},
+        {panel: {key: _finite(row) for key, row in data.items()} for panel, data in (run["profiles"][-1]["data"] if run["profiles"] else {}).items()},
+        {panel: {**m, "z": [_finite(row) for row in m["z"]]} for panel, m in (run["matrices"][-1]["data"] if run["matrices"] else {}).items()},
+        run["tables"],
+    )
+
+
+def _finite(values: list[float | None]) -> list[float]:
+    return [math.nan if value is None else value for value in values]
 
 
 def stale(experiment: type[Experiment]) -> str | None:
