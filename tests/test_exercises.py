@@ -4,6 +4,7 @@ That the solutions pass is what the nbval stage shows.
 """
 
 import ast
+import copy
 import re
 
 import nbval_report
@@ -28,26 +29,27 @@ def test_every_task_has_two_wrong_answers(source):
     assert [task.name for task in exercise.read_tasks(source) if len(task.wrong) < 2] == []
 
 
-@each_solution
-def test_the_untouched_exercise_fails_every_check_and_nothing_else(source, tmp_path):
-    said = nbval_report.verdicts(source.exercise, tmp_path)
-    failed = {name for name, verdict in said.items() if verdict == "failed"}
+def test_nbval_fails_an_untouched_exercise_at_its_checks_and_nowhere_else(tmp_path):
+    """On one of them; `test_each_wrong_answer…` runs all."""
+    source = SOLUTIONS[0]
+    failed = {name for name, verdict in nbval_report.verdicts(source.exercise, tmp_path).items() if verdict == "failed"}
     assert failed == {task.check.id for task in exercise.read_tasks(source)}
 
 
 @each_solution
-def test_each_wrong_answer_fails_its_own_task_and_says_why(source):
-    faults = faults_of_wrong_answers(source)
+def test_the_untouched_exercise_fails_and_each_wrong_answer_fails_its_own_task_and_says_why(source):
+    faults = faults_of(source)
     assert not faults, "\n".join(faults)
 
 
-def faults_of_wrong_answers(source):
-    """One kernel: the solution once; then per wrong answer that answer, the checks it can reach, and the right answer again."""
+def faults_of(source):
+    """One kernel: the untouched exercise; the solution; per wrong answer that answer, the checks it can reach, and the right answer again."""
     tasks = exercise.read_tasks(source)
-    notebook = exercise.without_wrong(text.read_source(source))
-    given = len(notebook.cells)
-    reached = {task.name: names_behind(task.check, notebook.cells) for task in tasks}
-    steps = []
+    solution = exercise.without_wrong(text.read_source(source))
+    reached = {task.name: names_behind(task.check, solution.cells) for task in tasks}
+    checks = {task.check.id for task in tasks}
+    steps = [(cell, "손대지 않은 연습", FAILS if cell.id in checks else None) for cell in exercise.derive(solution).cells]
+    steps += [(cell, "풀이 그대로", None) for cell in solution.cells]
     for task in tasks:
         for wrong in task.wrong:
             about = f"과제 {task.name}, 틀린 답 {text.label(wrong)}"
@@ -56,16 +58,21 @@ def faults_of_wrong_answers(source):
                       for other in tasks if other is task or binds(wrong) & reached[other.name]]
             steps.append((task.answer, about, None))
     steps += [(task.check, "틀린 답을 모두 고친 뒤", None) for task in tasks]
-    notebook.cells += [new_code_cell(cell.source) for cell, _, _ in steps]
-    done = execute.run_cells(notebook, source, allow_errors=True).cells
-    faults = [f"풀이 그대로인데 {text.label(cell)}: {error(cell)}" for cell in done[:given] if error(cell)]
-    for (cell, about, says), ran in zip(steps, done[given:], strict=True):
-        said = error(ran)
+    notebook = copy.copy(solution)
+    notebook.cells = [new_code_cell(cell.source) for cell, _, _ in steps if cell.cell_type == "code"]
+    done = iter(execute.run_cells(notebook, source, allow_errors=True).cells)
+    faults = []
+    for cell, about, says in steps:
+        said = error(next(done)) if cell.cell_type == "code" else None
         if says is None and said:
             faults.append(f"{about}: {text.label(cell)}도 실패했습니다: {said}")
-        elif says is not None and not (said and says in said and re.search("[가-힣]", said)):
+        elif says is not None and not (said and says in said and (says == FAILS or re.search("[가-힣]", said))):
             faults.append(f"{about}: 자기 검사가 '{says}'라고 해야 하는데 {said!r}")
     return faults
+
+
+FAILS = ""
+"""What a check says of an untouched answer: anything."""
 
 
 def names_behind(check, cells):
@@ -99,16 +106,17 @@ def error(cell):
     return next((output.evalue for output in cell.get("outputs", []) if output.output_type == "error"), None)
 
 
-def test_a_solution_in_order_has_no_faults(tmp_path):
+def test_a_solution_in_order_has_no_faults_but_that_of_its_stub(tmp_path):
     source = text.Source(write_course(tmp_path), "solutions", "01_small")
-    assert faults_of_wrong_answers(source) == []
+    [stub] = faults_of(source)
+    assert "answer-1-2" in stub and "여기를 채우세요" in stub, "this small solution's second stub stops Run All"
 
 
 def test_useless_wrong_answers_are_found(tmp_path):
     """One that is right and spoils another task, and one whose check says something else."""
     spoiled = SOLUTION.replace("    return x\n", "    return x + x\n\nlimit = 0\n").replace("says: 10입니다", "says: 너무 작습니다")
     source = text.Source(write_course(tmp_path, solution=spoiled), "solutions", "01_small")
-    accepted, other, *rest = faults_of_wrong_answers(source)
+    _, accepted, other, *rest = faults_of(source)
     assert "과제 1-1" in accepted and accepted.endswith("None")
     assert "check-1-2" in other and "한계는 10입니다." in other
     assert "너무 작습니다" in rest[-1] and "과제 1-2" in rest[-1]
@@ -117,10 +125,5 @@ def test_useless_wrong_answers_are_found(tmp_path):
 def test_a_stub_that_stops_run_all_and_a_check_that_passes_are_found(tmp_path):
     loose = SOLUTION.replace('assert double(3) == 6, "두 배가 아닙니다."\nprint("double(3) =", double(3))', 'print("확인")')
     source = text.Source(write_course(tmp_path, solution=loose), "solutions", "01_small")
-    execute.build(source)
-    assert nbval_report.verdicts(source.exercise, tmp_path) == {
-        "answer-1-1": "passed",
-        "check-1-1": "passed",
-        "answer-1-2": "failed",
-        "check-1-2": "failed",
-    }
+    faults = [fault for fault in faults_of(source) if fault.startswith("손대지 않은 연습")]
+    assert len(faults) == 2 and "answer-1-2" in faults[0] + faults[1] and "None" in faults[0] + faults[1]
