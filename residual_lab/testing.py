@@ -24,8 +24,8 @@ class Stage(NamedTuple):
 
 
 IN_PARALLEL = ("--dist", "loadfile", "--no-loadscope-reorder", "--timeout", "600")
-"""A file of tests or a notebook keeps to one process, in the folders' order: browser tests and lessons, the longest, come first. A test that waits for ever (for a browser, a kernel) fails with the
-traceback of every thread."""
+"""A file of tests or a notebook keeps to one process, in the folders' order: browser tests and lessons, the longest, come
+first. A test that waits for ever (for a browser, a kernel) fails with the traceback of every thread."""
 TESTS = ("-n", "3", *IN_PARALLEL)
 """Three processes for two cores, as the browser's tests mostly wait."""
 NOTEBOOKS = ("-n", "2", *IN_PARALLEL)
