@@ -8,7 +8,7 @@ import time
 import webbrowser
 from importlib.util import find_spec
 
-NEEDED = {"jupyter_book": "jupyter-book", "sphinx-mathjax-offline": "sphinx-mathjax-offline"}
+NEEDED = {"jupyter_book": "jupyter-book", "math_core": "math-core"}
 
 
 def run(args: argparse.Namespace) -> int:
