@@ -11,6 +11,7 @@ COMMANDS = {
     "notebooks": "residual_lab.notebooks.cli",
     "record": "residual_lab.lab.recording",
     "site": "residual_lab.site",
+    "progress": "residual_lab.learned",
     "doctor": "residual_lab.doctor",
 }
 """Subcommand and the module whose ``run(arguments) -> int`` does it."""
@@ -58,6 +59,10 @@ def parser() -> argparse.ArgumentParser:
     site = command("site", "사이트를 만들어 이 컴퓨터에서 엽니다")
     site.add_argument("--build-only", action="store_true", help="만들기만 하고 열지 않습니다")
     site.add_argument("--port", type=int, default=8000, help="사이트를 열 포트(기본 8000)")
+
+    progress = command("progress", "예측과 퀴즈, 과제를 어디까지 했는지 보입니다")
+    progress.add_argument("--export", dest="export_to", metavar="파일", help="기록을 파일로 내보냅니다(웹사이트의 코스 지도에서 가져올 수 있습니다)")
+    progress.add_argument("--import", dest="import_from", metavar="파일", help="웹사이트나 다른 컴퓨터에서 내보낸 기록을 더합니다")
 
     command("doctor", "설치를 검사하고 고칠 방법을 알려 줍니다")
     return top

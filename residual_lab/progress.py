@@ -53,6 +53,31 @@ class Progress:
                 self._write(records)
             return records[key]
 
+    def records(self) -> dict[str, list[dict]]:
+        """Everything recorded, by key."""
+        with self._lock:
+            return self._with_session(self._read() or {})
+
+    def text(self) -> str:
+        """Everything recorded, as a file to keep or to carry to another machine or to the site."""
+        return _packed(self.records())
+
+    def merge(self, exported: bytes) -> int:
+        """Add what such a file has and is not here yet; how many entries that were.
+
+        Raises:
+            ValueError: it is no such file.
+        """
+        with self._lock:
+            known, new = self.records(), _parse(exported)
+            added = {key: [entry for entry in entries if entry not in known.get(key, [])] for key, entries in new.items()}
+            for key, entries in added.items():
+                self._session.setdefault(key, []).extend(entries)
+            stored = self._read()
+            if stored is not None:
+                self._write(self._with_session(stored))
+            return sum(map(len, added.values()))
+
     def notices(self) -> list[str]:
         """Korean notices not told before, to show to the learner; each is handed out once."""
         with self._lock:
@@ -95,7 +120,7 @@ class Progress:
 
     def _write(self, records: dict[str, list[dict]]) -> None:
         """Replace the file at once: whoever reads sees the old one or the new one, never half of one."""
-        text = json.dumps({"format": FORMAT, "records": records}, ensure_ascii=False, indent=1)
+        text = _packed(records)
         new = None
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -125,6 +150,10 @@ def _reason(problem: OSError) -> str:
     return problem.strerror or str(problem)
 
 
+def _packed(records: dict[str, list[dict]]) -> str:
+    return json.dumps({"format": FORMAT, "records": records}, ensure_ascii=False, indent=1)
+
+
 def _parse(text: bytes) -> dict[str, list[dict]]:
     """The records in the file's bytes; ValueError when it is not a file that this module wrote."""
     stored = json.loads(text.decode("utf-8"))
@@ -133,7 +162,7 @@ def _parse(text: bytes) -> dict[str, list[dict]]:
     for entries in stored["records"].values():
         if not isinstance(entries, list):
             raise ValueError("not a history")
-        if not all(isinstance(entry, dict) and {"value", "at"} <= entry.keys() for entry in entries):
+        if not all(isinstance(entry, dict) and "value" in entry and isinstance(entry.get("at"), str) for entry in entries):
             raise ValueError("not an entry")
     return stored["records"]
 

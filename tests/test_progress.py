@@ -5,9 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+from argparse import Namespace
 
 import pytest
 
+from residual_lab import course, learned
+from residual_lab.checks import base
+from residual_lab.paths import CHECKOUT
 from residual_lab.progress import Progress
 
 
@@ -99,3 +103,45 @@ def test_the_file_is_plain_readable_json(file):
     Progress(file).append("quizzes/01", {"choice": "학습 오차"})
     assert "학습 오차" in file.read_text(encoding="utf-8")
     assert json.loads(file.read_text(encoding="utf-8"))["records"]["quizzes/01"][0]["value"] == {"choice": "학습 오차"}
+
+
+def test_a_file_carries_the_records_to_another_machine(file, tmp_path):
+    one, other = Progress(file), Progress(tmp_path / "other.json")
+    one.append("predictions/a", [0.1, 2])
+    one.append("tasks/1-1", "passed")
+    other.append("predictions/a", [0.3, 4])
+    assert other.merge(one.text().encode()) == 2 and other.merge(one.text().encode()) == 0
+    assert values(Progress(tmp_path / "other.json"), "predictions/a") == [[0.1, 2], [0.3, 4]]
+    assert values(one, "predictions/a") == [[0.1, 2]]
+
+
+@pytest.mark.parametrize("wrong", [b"", b"[]", b'{"format": 1, "records": {"a": [{"value": 1, "at": 3}]}}'])
+def test_a_file_of_something_else_is_refused(file, wrong):
+    with pytest.raises(ValueError):
+        Progress(file).merge(wrong)
+    assert not file.exists()
+
+
+def test_the_command_shows_what_was_done_and_carries_it(file, tmp_path, capsys):
+    store, lessons = Progress(file), course.lessons(CHECKOUT)
+    assert len(lessons) == 10 and all(len(lesson.predictions) >= 3 and len(lesson.answers) >= 3 and len(lesson.tasks) >= 4 for lesson in lessons)
+    first = lessons[0]
+    question, choice = next(iter(first.answers.items()))
+    store.append(first.predictions[0], 1)
+    store.append(first.quiz, {"question": question, "choice": choice})
+    store.append(first.tasks[0], "passed")
+    nothing = {"export_to": None, "import_from": None}
+    assert learned.run(Namespace(**nothing), store) == 0
+    line = capsys.readouterr().out.split("\n")[0]
+    assert line == f"예측 1/{len(first.predictions)} · 퀴즈 1/{len(first.answers)} · 과제 1/{len(first.tasks)} · {first.title}"
+    assert learned.run(Namespace(**{**nothing, "export_to": tmp_path / "out.json"}), store) == 0
+    assert learned.run(Namespace(**{**nothing, "import_from": tmp_path / "out.json"}), Progress(tmp_path / "new.json")) == 0
+    assert "새 기록 3개" in capsys.readouterr().out
+    assert learned.run(Namespace(**{**nothing, "import_from": tmp_path / "none.json"}), store) == 1
+
+
+def test_a_solved_task_is_kept_once(monkeypatch, file, capsys):
+    monkeypatch.setattr(base, "progress", Progress(file))
+    base.passed("1-1")
+    base.passed("1-1")
+    assert values(Progress(file), "tasks/1-1") == ["passed"] and capsys.readouterr().out.count("통과") == 2

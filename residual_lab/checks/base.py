@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from residual_lab.course import task_key
+from residual_lab.progress import progress
+
 
 class NotYet(AssertionError):
     """An answer that is not right yet. The message says in Korean what to look at; a notebook shows nothing else."""
@@ -46,5 +49,7 @@ def number(value: Any, name: str) -> float:
 
 
 def passed(task: str) -> None:
-    """Say that a task is solved."""
+    """Say that a task is solved, and keep it in the learner's own record."""
     print(f"✓ 과제 {task} 통과")
+    if not progress.history(task_key(task)):
+        progress.append(task_key(task), "passed")

@@ -1,0 +1,52 @@
+"""``residual-lab progress [--export FILE] [--import FILE]``: what was predicted, answered and solved on this machine.
+
+The site's course map writes and reads the same file: records can be carried from one to the other.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from residual_lab import course
+from residual_lab.paths import CHECKOUT
+from residual_lab.progress import Progress, progress
+
+
+def run(arguments: argparse.Namespace, store: Progress = progress) -> int:
+    """``arguments.export_to``, ``arguments.import_from`` (paths or None); the exit status."""
+    if arguments.import_from:
+        try:
+            added = store.merge(Path(arguments.import_from).read_bytes())
+        except OSError as problem:
+            print(f"{arguments.import_from}을(를) 읽지 못했습니다: {problem.strerror}", file=sys.stderr)
+            return 1
+        except ValueError:
+            print(f"{arguments.import_from}은(는) 이 과정의 기록 파일이 아닙니다.", file=sys.stderr)
+            return 1
+        print(f"새 기록 {added}개를 가져왔습니다.")
+    if arguments.export_to:
+        try:
+            Path(arguments.export_to).write_text(store.text(), encoding="utf-8")
+        except OSError as problem:
+            print(f"{arguments.export_to}에 쓰지 못했습니다: {problem.strerror}", file=sys.stderr)
+            return 1
+        print(f"기록을 {arguments.export_to}에 적었습니다. 웹사이트의 코스 지도에서 가져올 수 있습니다.")
+    for notice in store.notices():
+        print(notice, file=sys.stderr)
+    if not (arguments.import_from or arguments.export_to):
+        print(table(course.lessons(CHECKOUT), store))
+    return 0
+
+
+def table(lessons: list[course.Lesson], store: Progress) -> str:
+    """A line for each lesson."""
+    records = store.records()
+    lines = []
+    for lesson in lessons:
+        done = lesson.done(records)
+        counts = {"예측": (done["predictions"], lesson.predictions), "퀴즈": (done["answers"], lesson.answers), "과제": (done["tasks"], lesson.tasks)}
+        said = " · ".join(f"{name} {count}/{len(of)}" for name, (count, of) in counts.items())
+        lines.append(f"{said} · {lesson.title}")
+    return "\n".join([*lines, "", f"기록은 이 컴퓨터의 {store.file}에만 있습니다."])
