@@ -1,4 +1,4 @@
-"""What the Korean search indexes of a text; how well it finds is measured on the built site (`test_site.py`)."""
+"""What the Korean search indexes of a text; how well it finds is measured on the built site (`published/test_reading.py`)."""
 
 import pytest
 
