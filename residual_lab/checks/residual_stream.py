@@ -36,10 +36,10 @@ def check_attribution(direct_logit_attribution: Callable[[list[Tensor], Tensor, 
         total = sum(pieces)
         logits = F.layer_norm(total, (d,), gamma, eps=EPS) @ U.T
         if not torch.allclose(value, expected, atol=1e-9, rtol=1e-9):
-            for message, wrong in _attribution_mistakes(pieces, gamma, U).items():
-                require(not torch.allclose(value, wrong, atol=1e-6), message)
             near = torch.allclose(value, expected, atol=1e-3, rtol=1e-3)
             require(not near, "값이 비슷하지만 10⁻⁹까지 맞지 않습니다. float32로 바꾸지 말고, σ에 eps = 1e-5를 분산 쪽에 더했는지 보세요.")
+            for message, wrong in _attribution_mistakes(pieces, gamma, U).items():
+                require(not torch.allclose(value, wrong, atol=1e-6), message)
             summed = torch.allclose(value.sum(0), logits, atol=1e-6)
             require(not summed, "합은 로짓과 같지만 조각마다의 몫이 다릅니다. 조각마다 자기 평균을 빼고 같은 σ로 나누세요.")
             raise NotYet(f"조각의 합이 로짓과 다릅니다(가장 큰 차이 {(value.sum(0) - logits).abs().max():.2g}).")
@@ -134,12 +134,12 @@ def check_predict(predict_card: Callable[[Mapping], tuple]) -> None:
         require(given == card, "받은 카드가 바뀌었습니다. 읽기만 하세요.")
         right = predicted(card)
         got = _three(value)
-        for place, name in enumerate(("출력의 제곱평균", "그래디언트의 비", "기대 깊이")):
+        for place, name in enumerate(("출력의 제곱평균은", "그래디언트의 비는", "기대 깊이는")):
             if not _close(got[place], right[place]):
                 require(not _swapped(got, right), "세 수의 순서가 다릅니다. (제곱평균, 그래디언트의 비, 기대 깊이)로 돌려주세요.")
                 for message, wrong in _prediction_mistakes(card)[place].items():
                     require(not _close(got[place], wrong), message)
-                raise NotYet(f"{_told(card)}: {name}은 {right[place]:.5g}이어야 하는데 {got[place]:.5g}입니다.")
+                raise NotYet(f"{_told(card)}: {name} {right[place]:.5g}이어야 하는데 {got[place]:.5g}입니다.")
     for card in (cards[3], cards[4], cards[10]):
         forward, gradient, depth = (float(v) for v in predict_card(dict(card)))
         print(f"{_told(card)}: 제곱평균 {forward:.4g}, 그래디언트 {gradient:.4g}배, 기대 깊이 {depth:.2f}")
@@ -185,11 +185,11 @@ def check_measure(measure_card: Callable[[Mapping, list, Tensor, Tensor], tuple]
         value = call(measure_card, dict(card), list(weights), x, g)
         require(all(torch.equal(a.detach(), b) for a, b in zip((x, g, *weights), before)), "받은 텐서가 바뀌었습니다. 새 텐서를 만들어 계산하세요.")
         got, right = _pair(value), measured(card, weights, x, g)
-        for index, name in enumerate(("출력의 제곱평균", "그래디언트의 비")):
+        for index, name in enumerate(("출력의 제곱평균은", "그래디언트의 비는")):
             if not _close(got[index], right[index], 1e-5):
                 for message, wrong in _measurement_mistakes(card, weights, x, g)[index].items():
                     require(not _close(got[index], wrong, 1e-5), message)
-                raise NotYet(f"{_told(card)}: {name}은 {right[index]:.5g}이어야 하는데 {got[index]:.5g}입니다.")
+                raise NotYet(f"{_told(card)}: {name} {right[index]:.5g}이어야 하는데 {got[index]:.5g}입니다.")
     for place, N, s in (("none", 6, 1.0), ("pre", 48, 1.0), ("pre", 48, 48**-0.5)):
         card = dict(depth=N, placement=place, scale=s, survival=1.0)
         errors = []
