@@ -106,7 +106,8 @@ def test_a_stacked_network_with_shortcuts_computes_what_one_network_does(option)
 
 
 @pytest.mark.parametrize("seed", [0, 10])
-def test_a_he_initialised_residual_chain_of_16_blocks_is_worse_than_a_plain_one_and_zero_start_is_best(seed):
+def test_a_he_initialised_residual_chain_of_16_blocks_is_worse_than_a_plain_one_and_zero_start_is_best(seed, monkeypatch):
+    monkeypatch.setattr(NearIdentity, "steps", 100)
     error = NearIdentity.run(blocks=16, lr=0.003, seed=seed).numbers["error"]
     assert min(error["residual"]) > 10 * max(error["plain"])
     assert 10 * max(error["zero"] + error["identity"]) < min(error["plain"])
@@ -144,8 +145,11 @@ def test_the_first_gradients_are_those_of_the_formula():
     assert first["first"] == [0.0] * 5 and min(first["last"]) > 0
 
 
-def test_the_slice_of_the_residual_network_is_wide_only_while_its_steps_are_short():
-    run = {(k, s): LossSlice.run(kind=k, steps_are=s, reach=0.2, depth=16) for k in ("plain", "residual") for s in ("filter", "equal")}
+def test_the_slice_of_the_residual_network_is_wide_only_while_its_steps_are_short(monkeypatch):
+    monkeypatch.setattr(LossSlice, "steps", 150)
+    monkeypatch.setattr(LossSlice, "seeds_per_run", 3)
+    compared = (("plain", "filter"), ("residual", "filter"), ("residual", "equal"))
+    run = {(k, s): LossSlice.run(kind=k, steps_are=s, reach=0.2, depth=16) for k, s in compared}
     share = {key: result.number("share", "near") for key, result in run.items()}
     assert share["residual", "filter"].min() > 1.5 * share["plain", "filter"].max()
     assert (share["residual", "equal"] < 0.95 * share["residual", "filter"]).all()
@@ -154,7 +158,7 @@ def test_the_slice_of_the_residual_network_is_wide_only_while_its_steps_are_shor
 
 
 def test_options_a_and_b_train_better_than_no_shortcut():
-    loss = ShortcutOptions.run(depth=14, epochs=5).numbers["train_loss"]
+    loss = ShortcutOptions.run(depth=14, epochs=3).numbers["train_loss"]
     assert max(loss["A"] + loss["B"]) * 1.5 < min(loss["plain"])
 
 
