@@ -12,6 +12,7 @@ COMMANDS = {
     "record": "residual_lab.lab.recording",
     "site": "residual_lab.site",
     "progress": "residual_lab.learned",
+    "grade": "residual_lab.grading.cli",
     "doctor": "residual_lab.doctor",
 }
 """Subcommand and the module whose ``run(arguments) -> int`` does it."""
@@ -35,7 +36,7 @@ class KoreanParser(argparse.ArgumentParser):
         self.exit(2, f"명령을 이해하지 못했습니다({message}). '{self.prog} --help'를 보십시오.\n")
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     top = KoreanParser(prog="residual-lab", description="잔차 연결 실험실의 명령입니다.")
     commands = top.add_subparsers(dest="command", required=True, metavar="명령", title="명령")
 
@@ -64,6 +65,10 @@ def parser() -> argparse.ArgumentParser:
     progress.add_argument("--export", dest="export_to", metavar="파일", help="기록을 파일로 내보냅니다(웹사이트의 코스 지도에서 가져올 수 있습니다)")
     progress.add_argument("--import", dest="import_from", metavar="파일", help="웹사이트나 다른 컴퓨터에서 내보낸 기록을 더합니다")
 
+    grade = command("grade", "연습을 채점합니다")
+    if wanted == "grade":
+        importlib.import_module(COMMANDS["grade"]).add_arguments(grade)
+
     command("doctor", "설치를 검사하고 고칠 방법을 알려 줍니다")
     return top
 
@@ -71,7 +76,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a redirected Windows console cannot write every sign
-    chosen = parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    chosen = parser(next(iter(arguments), None)).parse_args(arguments)
     try:
         return importlib.import_module(COMMANDS[chosen.command]).run(chosen)
     except ModuleNotFoundError as error:

@@ -10,7 +10,10 @@ from nbformat import NotebookNode
 
 from .text import TASK, NotebookError, Source, label, read_source, tags
 
-ROLES = ("answer", "check", "wrong", "solution-only")
+ROLES = ("answer", "check", "grade", "wrong", "solution-only")
+HIDDEN = {"wrong", "grade"}
+"""Roles of cells that no notebook shows: the tests and the grader read them from the source."""
+
 DEFAULT_STUB = 'raise NotImplementedError("여기를 채우세요")'
 
 _BEGIN = re.compile(r"^([ \t]*)### BEGIN SOLUTION[ \t]*$")
@@ -25,6 +28,8 @@ class Task:
     answer: NotebookNode
     check: NotebookNode
     wrong: list[NotebookNode]
+    grade: NotebookNode | None = None
+    """Prints the values that grading compares; a test says where it is missing."""
 
 
 def read_tasks(source: Source) -> list[Task]:
@@ -52,6 +57,10 @@ def read_tasks(source: Source) -> list[Task]:
             if not isinstance(points, int) or points < 1:
                 raise _error(source, cell, "검사 셀에 배점(points, 1 이상의 정수)이 없습니다.")
             found[name].check = cell
+        elif role == "grade":
+            if found[name].grade is not None:
+                raise _error(source, cell, f"과제 {name}의 채점 셀이 두 번 나옵니다.")
+            found[name].grade = cell
         else:
             if not str(cell.metadata.get("says", "")).strip():
                 raise _error(source, cell, "오답 셀에 기대하는 오류 문구(says)가 없습니다.")
@@ -116,9 +125,9 @@ def stub_out(code: str, stub: str) -> tuple[str, int]:
 
 
 def without_wrong(notebook: NotebookNode) -> NotebookNode:
-    """The notebook as learners may see it: the wrong answers are for the tests only."""
+    """The notebook as learners may see it: without wrong answers (for the tests) and grade cells (for the grader)."""
     shown = copy.deepcopy(notebook)
-    shown.cells = [cell for cell in shown.cells if "wrong" not in tags(cell)]
+    shown.cells = [cell for cell in shown.cells if not HIDDEN & set(tags(cell))]
     return shown
 
 

@@ -20,6 +20,7 @@ STAMP = "residual_lab"
 
 TASK = re.compile(r"#\s*과제\s+(\d+-\d+)\b")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_GRADE_CELL = re.compile(r"^```\{code-cell\}[^\n]*\n:tags: \[grade\]\n.*?^```\n(?:\n|\Z)", re.MULTILINE | re.DOTALL)
 
 
 class NotebookError(Exception):
@@ -55,7 +56,8 @@ class Source:
         return self.path.read_text(encoding="utf-8")
 
     def stamp(self) -> dict[str, str]:
-        digest = hashlib.sha256(self.text().encode()).hexdigest()
+        """Of all that can change the notebooks: grade cells run only when a submission is graded."""
+        digest = hashlib.sha256(_GRADE_CELL.sub("", self.text()).encode()).hexdigest()
         return {"source": f"{self.name}.md", "sha256": digest}
 
 
@@ -102,7 +104,7 @@ def read_source(source: Source) -> NotebookNode:
 
 
 def _give_ids(notebook: NotebookNode, source: Source) -> None:
-    """An id from the source wins; else a task's answer and check are named by the task, other cells by their content."""
+    """An id from the source wins; else a task's answer, check and grade cell are named by the task, other cells by their content."""
     taken: dict[str, NotebookNode] = {}
     unnamed: list[NotebookNode] = []
     for cell in notebook.cells:
@@ -117,7 +119,7 @@ def _give_ids(notebook: NotebookNode, source: Source) -> None:
         cell.id = name
         taken[name] = cell
     for cell in unnamed:
-        role = next((tag for tag in ("answer", "check") if tag in tags(cell) and "task" in cell.metadata), None)
+        role = next((tag for tag in ("answer", "check", "grade") if tag in tags(cell) and "task" in cell.metadata), None)
         digest = hashlib.sha256(f"{cell.cell_type}\n{cell.source}".encode()).hexdigest()[:12]
         plain = name = f"{role}-{cell.metadata.task}" if role else digest
         copies = 1

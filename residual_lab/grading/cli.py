@@ -1,0 +1,130 @@
+"""``residual-lab grade PATH… [--out DIR]``: a table for a file, everything for a folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from residual_lab.notebooks.text import NotebookError
+from residual_lab.paths import CHECKOUT
+
+from . import html, lms, reports, sandbox
+from .batch import Batch
+from .exercise import find_exercises
+from .grade import Grader
+from .roster import BadRoster, Learner, read_roster
+from .sandbox import Limits, NoSandbox
+from .verdict import LABELS, Result, TaskResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="경로", help="연습 노트북(.ipynb)이나 제출을 모은 폴더")
+    parser.add_argument("--out", type=Path, metavar="폴더", help="결과를 쓸 폴더. 제출을 모은 폴더를 채점할 때 필요합니다")
+    parser.add_argument("--roster", type=Path, metavar="CSV", help="명단(학번, 이름, 이메일, 아이디 가운데 있는 열)")
+    parser.add_argument("--canvas", type=Path, metavar="CSV", help="Canvas에서 내보낸 성적표. 채워서 결과 폴더에 씁니다")
+    parser.add_argument("--moodle", action="store_true", help="Moodle에 올릴 표도 씁니다")
+    parser.add_argument("--gradescope", type=Path, metavar="파일", help="Gradescope의 results.json으로 씁니다(파일 하나를 채점할 때)")
+    parser.add_argument("--classroom50", type=Path, metavar="파일", help="Classroom 50의 result.json으로 씁니다(파일 하나를 채점할 때)")
+    parser.add_argument("--require-sandbox", action="store_true", help="샌드박스(bubblewrap이나 docker)가 없으면 채점하지 않습니다")
+    parser.add_argument("--sandbox", choices=["bwrap", "docker", "plain"], metavar="이름", help="쓸 보호: bwrap, docker, plain(없으면 고릅니다)")
+    parser.add_argument("--jobs", type=int, default=max(1, min(8, os.cpu_count() or 1)), metavar="수", help="한꺼번에 채점할 수(기본: 코어 수)")
+    parser.add_argument("--timeout", type=float, default=Limits.cell_seconds, metavar="초", help="셀 하나의 시간 제한(기본 60초)")
+
+
+def run(args: argparse.Namespace, root: Path = CHECKOUT) -> int:
+    paths = [Path(path) for path in args.paths]
+    folders = [path for path in paths if path.is_dir()]
+    if folders and (len(paths) > 1 or args.out is None):
+        print("폴더는 하나만, --out 폴더와 함께 주십시오. 예: residual-lab grade submissions --out results", file=sys.stderr)
+        return 2
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        print(f"없는 파일입니다: {', '.join(map(str, missing))}", file=sys.stderr)
+        return 2
+    try:
+        protection = sandbox.choose(args.sandbox, required=args.require_sandbox)
+        limits = Limits(cell_seconds=args.timeout, cpu_seconds=int(2 * args.timeout))
+        grader = Grader(find_exercises(root), protection, limits)
+        roster = read_roster(args.roster) if args.roster else []
+        print(f"보호: {protection.label}", flush=True)
+        return _class(args, grader, paths[0], roster) if folders else _files(args, grader, paths)
+    except (NotebookError, NoSandbox, BadRoster) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+
+
+def _files(args: argparse.Namespace, grader: Grader, paths: list[Path]) -> int:
+    results = []
+    for path in paths:
+        print(f"\n{path}", flush=True)
+        result = grader.result(path, path.stem, _tell)
+        results.append(result)
+        for note in result.notes:
+            print(f"※ {note}")
+        if result.tasks:
+            print(reports.table(result))
+    for place, spell in ((args.gradescope, lms.gradescope), (args.classroom50, lms.classroom50)):
+        if place and len(results) == 1:
+            reports.write_text(place, spell(results[0]))
+    if args.out:
+        _write(args, results, [], grader, [])
+    return 0 if all(result.tasks for result in results) else 1
+
+
+def _tell(task: TaskResult) -> None:
+    print(f"  {task.task}  {LABELS[task.status]}", flush=True)
+
+
+def _class(args: argparse.Namespace, grader: Grader, folder: Path, roster: list[Learner]) -> int:
+    batch = Batch(grader, folder, args.out, roster, max(1, args.jobs))
+    start = time.monotonic()
+
+    def progress(result: Result, done: int, total: int) -> None:
+        fresh = done - batch.resumed
+        left = f", 남은 시간 {(time.monotonic() - start) / fresh * (total - done):.0f}초쯤" if fresh > 2 and done < total else ""
+        said = f"{result.points}/{result.maximum}점" if result.tasks else "채점하지 못함: " + " ".join(result.notes)
+        print(f"[{done}/{total}] {result.learner} · {result.exercise or result.file}  {said}{left}", flush=True)
+
+    old = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        batch.run(progress)
+    except KeyboardInterrupt:
+        print(f"\n중단했습니다. 끝난 것 {len(batch.results)}개는 저장했습니다. 같은 명령을 다시 실행하면 이어서 채점합니다.", file=sys.stderr)
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, old)
+        if batch.results:
+            _write(args, batch.ordered(), batch.problems, grader, roster)
+    if batch.resumed:
+        print(f"지난번에 끝난 {batch.resumed}개는 다시 채점하지 않았습니다.")
+    for problem in batch.problems:
+        print(f"※ {problem}")
+    print(f"{len(batch.results)}개를 채점했습니다({time.monotonic() - start:.0f}초). 결과: {args.out}")
+    return 0
+
+
+def _write(args: argparse.Namespace, results: list[Result], problems: list[str], grader: Grader, roster: list[Learner]) -> None:
+    """Every report; one that cannot be written is told, and the others are still tried."""
+    out, learners = args.out, {}
+    for result in results:
+        learners.setdefault((result.learner, result.learner_id), []).append(result)
+    files = {out / "junit.xml": reports.junit_xml(results)}
+    files |= {out / "learners" / html.file_name(*who): html.learner_page(own) for who, own in learners.items()}
+    if args.moodle:
+        files[out / "moodle.csv"] = lms.moodle(results, roster)
+    if args.canvas:
+        filled, unplaced = lms.canvas(args.canvas, results, roster)
+        files[out / "canvas.csv"] = filled
+        problems += unplaced
+    files[out / "results.json"] = reports.results_json(results, problems, grader.protection.name)
+    files[out / "index.html"] = html.class_page(results, problems, grader.protection)
+    try:
+        reports.write_text(out / "grades.csv", reports.grades_csv(results), "utf-8-sig")
+        for path, text in files.items():
+            reports.write_text(path, text)
+    except OSError as error:
+        print(f"결과를 모두 쓰지 못했습니다({error.strerror}): {error.filename or out}. 자리를 비우고 같은 명령을 다시 실행하십시오.", file=sys.stderr)

@@ -1,0 +1,75 @@
+"""Grade a few files: answers in, results out. `batch` adds a class around it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from . import session
+from .compose import task_notebook
+from .exercise import Exercise
+from .reference import Expected, find_expected
+from .sandbox import Limits, Protection
+from .submission import Submission, Unreadable, read_cells, take_answers, which_exercise
+from .verdict import Result, TaskResult, judge, unreadable, without_running
+
+
+@dataclass
+class Grader:
+    """Exercises, protection and limits; expected values are found when an exercise first needs them."""
+
+    exercises: Mapping[str, Exercise]
+    protection: Protection
+    limits: Limits = Limits()
+    expected: dict[str, dict[str, Expected]] = field(default_factory=dict)
+    find: Callable[[Exercise], dict[str, Expected]] = find_expected
+
+    def expect(self, exercise: Exercise) -> dict[str, Expected]:
+        if exercise.slug not in self.expected:
+            self.expected[exercise.slug] = self.find(exercise)
+        return self.expected[exercise.slug]
+
+    def open(self, path: Path) -> tuple[Exercise, Submission]:
+        """The exercise and the answers of a file; `Unreadable` says what is wrong with it."""
+        cells, named, notes = read_cells(path)
+        exercise = which_exercise(cells, named, path, self.exercises)
+        return exercise, take_answers(cells, exercise, notes)
+
+    def grade(self, work: Mapping[str, tuple[Exercise, Submission]], on_task: Callable[[str, TaskResult], None],
+              stop: threading.Event | None = None) -> None:
+        """``on_task(key, result)`` for every task of every submission, as soon as it is known."""
+        notebooks, owners = {}, {}
+        for key, (exercise, submission) in work.items():
+            for task in exercise.tasks:
+                if known := without_running(task, submission):
+                    on_task(key, known)
+                    continue
+                expected = self.expect(exercise)[task.name]
+                name = f"{key}\n{task.name}"
+                notebooks[name] = task_notebook(exercise, task, submission.answers, expected.seed, expected.text)
+                owners[name] = key, task
+
+        def heard(name: str, said: session.Heard | None) -> None:
+            key, task = owners[name]
+            on_task(key, judge(task, said, self.limits.cell_seconds))
+
+        for name in session.run(notebooks, self.protection, self.limits, heard, stop) if notebooks else ():
+            heard(name, None)
+
+    def result(self, path: Path, learner: str = "", on_task: Callable[[TaskResult], None] = lambda task: None) -> Result:
+        """One file by itself."""
+        try:
+            exercise, submission = self.open(path)
+        except Unreadable as problem:
+            return Result(learner, "", "", str(path), unreadable(None, str(problem)), [str(problem)], self.protection.name)
+        found: dict[str, TaskResult] = {}
+
+        def keep(key: str, task: TaskResult) -> None:
+            found[task.task] = task
+            on_task(task)
+
+        self.grade({"": (exercise, submission)}, keep)
+        tasks = [found[task.name] for task in exercise.tasks]
+        return Result(learner, exercise.slug, exercise.title, str(path), tasks, submission.notes, self.protection.name)

@@ -1,0 +1,138 @@
+"""What grading adds to nbval's pytest process: kernels from our provisioner, watched while they run, and a line for each outcome.
+
+Running the cells and comparing their outputs is nbval's own code, as installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import deque
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from queue import Empty
+
+import nbval.plugin
+import pytest
+import zmq
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from nbval.kernel import RunningKernel
+
+from .compose import ANSWER, CHECK, GRADE
+from .provisioner import adopt_orphans
+from .wire import EVENTS, OUTPUT, PROVISIONER
+
+MAX_TEXT = 600
+
+
+class KernelDied(RuntimeError):
+    pass
+
+
+class TooMuchOutput(RuntimeError):
+    pass
+
+
+class WatchedKernel(RunningKernel):
+    """nbval's kernel, which notices at once that it died, and takes only so much output.
+
+    The base class waits for the whole timeout of a cell for a dead kernel, and reads outputs only after the reply.
+    """
+
+    def __init__(self, *arguments, **options):
+        self.unread: deque = deque()
+        super().__init__(*arguments, **options)
+
+    def await_reply(self, msg_id, timeout=None):
+        shell, iopub = self.kc.shell_channel.socket, self.kc.iopub_channel.socket
+        poller = zmq.Poller()
+        poller.register(shell, zmq.POLLIN)
+        poller.register(iopub, zmq.POLLIN)
+        end, size = time.monotonic() + (timeout or 1e9), 0
+        while True:
+            ready = dict(poller.poll(200))
+            if iopub in ready:
+                message = super().get_message("iopub", timeout=0)
+                size += len(json.dumps(message["content"], default=str))
+                self.unread.append(message)
+                if size > int(os.environ.get(OUTPUT, 2 << 20)):
+                    self.unread.clear()
+                    self.stop()
+                    raise TooMuchOutput
+            elif shell in ready:
+                message = super().get_message("shell", timeout=0)
+                if message["parent_header"].get("msg_id") == msg_id:
+                    return
+            elif not self.is_alive():
+                raise KernelDied
+            if time.monotonic() > end:
+                raise Empty
+
+    def get_message(self, stream, timeout=None):
+        if stream == "iopub" and self.unread:
+            return self.unread.popleft()
+        return super().get_message(stream, timeout=timeout)
+
+
+def pytest_configure(config):
+    nbval.plugin.RunningKernel = WatchedKernel
+    group = KernelProvisionerFactory.GROUP_NAME
+    entry = EntryPoint(PROVISIONER, "residual_lab.grading.provisioner:GradingProvisioner", group)
+    KernelProvisionerFactory.instance().provisioners[PROVISIONER] = entry
+    adopt_orphans()
+    config.pluginmanager.register(Outcomes(Path(os.environ[EVENTS])))
+
+
+class Outcomes:
+    def __init__(self, path: Path):
+        self.path, self.settled = path, set()
+
+    def tell(self, **event) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event, ensure_ascii=True) + "\n")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item):
+        if item.cell.get("id") == CHECK and item.parent.name in self.settled:
+            pytest.skip("nothing that a hint could add")
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item, call):
+        report = (yield).get_result()
+        cell = item.cell.get("id")
+        if call.when == "call" or not report.passed:
+            passed, what = call.when == "call" and report.passed, _what_happened(item, call)
+            if cell == GRADE and (passed or what.get("kind") not in ("differs", "error")):
+                self.settled.add(item.parent.name)
+            if cell in (ANSWER, GRADE, CHECK) and call.when != "teardown" and not (report.skipped and call.when == "setup"):
+                self.tell(file=item.path.stem, cell=cell, passed=passed, seconds=round(call.duration, 3), **what)
+        if cell == CHECK and call.when == "teardown":
+            self.tell(file=item.path.stem, done=True)
+
+
+def _what_happened(item, call) -> dict:
+    """Kind of a failure, and what the learner's kernel said of it (short, and not to be believed)."""
+    if call.excinfo is None:
+        return {}
+    problem = call.excinfo.value
+    if isinstance(problem, TooMuchOutput):
+        return {"kind": "output"}
+    if isinstance(problem, KernelDied) or "Kernel dead" in str(problem):
+        return {"kind": "died"}
+    if "Timeout of" in str(problem):
+        return {"kind": "timeout"}
+    for output in getattr(item, "test_outputs", None) or []:
+        if output.get("output_type") == "error":
+            return {"kind": "error", "ename": str(output.get("ename"))[:80], "evalue": str(output.get("evalue"))[:MAX_TEXT]}
+    if "differ" in str(problem):
+        return {"kind": "differs", "line": _first_difference(item)}
+    return {"kind": "other", "evalue": f"{type(problem).__name__}: {problem}"[:MAX_TEXT]}
+
+
+def _first_difference(item) -> int:
+    def text(outputs) -> list[str]:
+        return "".join(str(o.get("text", "")) for o in outputs if o.get("output_type") == "stream" and o.get("name") == "stdout").split("\n")
+
+    here, there = text(item.test_outputs or []), text(item.cell.outputs)
+    return next((number for number, (a, b) in enumerate(zip(here, there), 1) if a != b), min(len(here), len(there)) + 1)

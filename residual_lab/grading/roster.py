@@ -1,0 +1,108 @@
+"""Whose file is it: from a roster, or from how Moodle, Canvas and people name files and folders."""
+
+from __future__ import annotations
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+COLUMNS = {
+    "id": ("id", "학번", "번호", "id number", "sis user id", "student id", "sid"),
+    "name": ("name", "이름", "성명", "student", "full name", "first name", "student name"),
+    "login": ("login", "아이디", "sis login id", "username", "github", "github username"),
+    "email": ("email", "이메일", "email address", "이메일 주소", "메일"),
+}
+"""Headings (lower case) of a roster's columns; others are left alone."""
+
+_MOODLE = re.compile(r"_\d+_assignsubmission_.*$")
+_CANVAS = re.compile(r"(_LATE)?_\d+_\d+_?$")
+_COPY = re.compile(r"([ _-]*\(\d+\)|-\d+|[ _-]*(copy|사본|복사본))$", re.IGNORECASE)
+
+
+class BadRoster(Exception):
+    """Korean: what is wrong with the roster."""
+
+
+@dataclass(frozen=True)
+class Learner:
+    name: str
+    id: str = ""
+    login: str = ""
+    email: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.name or self.id or self.login or self.email
+
+    def keys(self) -> list[str]:
+        """What can name the learner in a path, the surest first."""
+        return [key for key in (self.id, self.login, self.email, self.email.partition("@")[0]) if key]
+
+
+def read_roster(path: Path) -> list[Learner]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise BadRoster(f"명단 {path}을(를) 읽을 수 없습니다({error.strerror}).") from error
+    for encoding in ("utf-8-sig", "cp949"):
+        try:
+            text = raw.decode(encoding)
+            break
+        except UnicodeDecodeError:
+            continue
+    else:
+        raise BadRoster(f"명단 {path}이(가) UTF-8이나 CP949로 적혀 있지 않습니다.")
+    rows = list(csv.reader(text.splitlines()))
+    heads = [head.strip().lower() for head in rows[0]] if rows else []
+    places = {kind: next((heads.index(name) for name in names if name in heads), None) for kind, names in COLUMNS.items()}
+    if places["id"] is None and places["name"] is None and places["email"] is None and places["login"] is None:
+        raise BadRoster(f"명단 {path}의 첫 줄에 학번, 이름, 이메일 가운데 하나는 있어야 합니다.")
+    found = []
+    for row in rows[1:]:
+        given = {kind: normal(row[place]) if place is not None and place < len(row) else "" for kind, place in places.items()}
+        if any(given.values()):
+            found.append(Learner(**given))
+    return found
+
+
+def normal(text: str) -> str:
+    """One spelling of a name: macOS writes 한글 in parts."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
+def find_learner(path: PurePath, slugs: Iterable[str], roster: list[Learner]) -> tuple[Learner, str | None]:
+    """The learner a file (its path inside the folder) belongs to, and in Korean what is doubtful about that."""
+    guess = guess_name(path, slugs)
+    if not roster:
+        return Learner(guess), None
+    words = set(re.split(r"[\s_/\\()\[\].,-]+", normal(path.as_posix())))
+    whole = normal(path.as_posix())
+    for one in roster:
+        if any(key in words or (len(key) > 5 and key in whole) for key in one.keys()):
+            return one, None
+    named = [one for one in roster if one.name and (one.name in words or one.name == guess or one.name.replace(" ", "") == guess.replace(" ", ""))]
+    if len(named) == 1:
+        return named[0], None
+    if named:
+        return Learner(guess), f"명단에 '{guess}'이(가) {len(named)}명 있어 누구의 것인지 알 수 없습니다. 파일이나 폴더 이름에 학번을 넣으십시오."
+    return Learner(guess), f"명단에서 '{guess}'을(를) 찾지 못했습니다."
+
+
+def guess_name(path: PurePath, slugs: Iterable[str]) -> str:
+    """The learner's part of a path: a folder of their own, or what is left of the file's name without the exercise's."""
+    slugs = list(slugs)
+
+    def rest(text: str) -> str:
+        text = _MOODLE.sub("", normal(text))
+        while (shorter := _COPY.sub("", text)) != text:
+            text = shorter
+        for slug in slugs:
+            text = re.sub(rf"[\s_-]*{re.escape(slug)}[\s_-]*", "_", text, flags=re.IGNORECASE)
+        text = _CANVAS.sub("", text.strip("_- "))
+        return re.sub(r"^(0?\d{1,2}|exercises?|연습\s*\d*)[_\s-]+|[_\s-]+(0?\d{1,2}|exercises?|연습\s*\d*)$", "", text).strip("_- ")
+
+    folders = [name for part in path.parts[:-1] if (name := rest(part)) and not re.fullmatch(r"\d{1,2}|exercises?|submissions?|연습\s*\d*", name)]
+    return folders[0] if folders else rest(path.stem) or normal(path.stem)
