@@ -69,9 +69,9 @@ def _residual_lab_grade(seed, body, names, careful=0.0):
         guard(largest, floor, largest)
         if largest < floor:
             return " ".join("0" if math.isfinite(n) else repr(n) for n in numbers)
-        exponent = math.floor(math.log10(largest))
-        guard(largest, 10.0**exponent, largest)
-        guard(largest, 10.0 ** (exponent + 1), largest)
+        exponent = math.floor(math.log10(largest / 1.37))  # whole powers of ten are common: the step lies elsewhere
+        guard(largest, 1.37 * 10.0**exponent, largest)
+        guard(largest, 1.37 * 10.0 ** (exponent + 1), largest)
         unit = 10.0 ** (exponent - digits + 1)
         for n in numbers:
             if math.isfinite(n):

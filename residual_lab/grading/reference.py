@@ -11,8 +11,8 @@ from residual_lab.notebooks.text import NotebookError
 from .compose import reference_notebook
 from .exercise import Exercise
 
-TRIES = 60
-"""Seeds a task may need until every value rounds with a margin; the worst of the course keeps about one in five."""
+TRIES = 200
+"""Seeds a task may need until every value rounds with a margin; the worst of the course keeps about one in thirty, in milliseconds each."""
 
 
 @dataclass(frozen=True)

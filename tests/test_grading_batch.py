@@ -1,0 +1,263 @@
+"""A class: whose file is whose, going on after an interruption, bad input beside good, and what platforms import. No kernels."""
+
+import csv
+import errno
+import io
+import json
+import os
+import threading
+from pathlib import Path, PurePath
+from xml.etree import ElementTree
+
+import pytest
+from grading_course import RIGHT, WRONG, write_course, write_submission
+
+from residual_lab import cli as top
+from residual_lab.grading import batch as batches
+from residual_lab.grading import cli, lms, sandbox, session
+from residual_lab.grading.batch import Batch
+from residual_lab.grading.exercise import find_exercises
+from residual_lab.grading.grade import Grader
+from residual_lab.grading.reference import Expected
+from residual_lab.grading.roster import BadRoster, Learner, find_learner, guess_name, read_roster
+from residual_lab.grading.sandbox import Protection
+
+
+def by_reading(notebooks, protection, limits, on_done, stop=None):
+    """In place of nbval: an answer is right if it is one of the two that we know to be."""
+    for name, notebook in notebooks.items():
+        if stop is not None and stop.is_set():
+            raise session.Stopped
+        right = next(cell.source for cell in notebook.cells if cell.id == "answer") in RIGHT.values()
+        on_done(name, {"grade": {"passed": right, "kind": "differs", "seconds": 0.1}, "answer": {"passed": True}})
+    return set()
+
+
+@pytest.fixture
+def course(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "run", by_reading)
+    monkeypatch.setattr(sandbox, "_working", lambda name: Protection("bwrap"))
+    return write_course(tmp_path / "course")
+
+
+def batch_of(course, folder, out, **more):
+    expected = {name: Expected(1, "x") for name in ("1-1", "1-2")}
+    return Batch(Grader(find_exercises(course), Protection("bwrap"), find=lambda exercise: expected), folder, out, **more)
+
+
+@pytest.fixture
+def handed_in(tmp_path):
+    folder = tmp_path / "제출 모음"
+    write_submission(folder / "김하나_01_small.ipynb", *RIGHT.values())
+    write_submission(folder / "이두리/01_small.ipynb", *WRONG.values())
+    write_submission(folder / "박세찬_1234_assignsubmission_file/x.ipynb", RIGHT["1-1"])
+    return folder
+
+
+def points(results):
+    return {result.learner: result.points for result in results}
+
+
+def test_a_class_is_graded(course, handed_in, tmp_path):
+    assert points(batch_of(course, handed_in, tmp_path / "out", jobs=2).run()) == {"김하나": 5, "박세찬": 2, "이두리": 0}
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("김하나_01_small.ipynb", "김하나"), ("01_small_김하나.ipynb", "김하나"), ("김하나/01_small.ipynb", "김하나"),
+        ("01_small/김 하나.ipynb", "김 하나"), ("김하나_9_assignsubmission_file_/01_small.ipynb", "김하나"),
+        ("hanakim_LATE_123_4567_01_small-1.ipynb", "hanakim"), ("hanakim_123_4567_01_small.ipynb", "hanakim"),
+        ("01_small (1).ipynb", "01_small (1)"), ("20261234 김하나 01_small 사본.ipynb", "20261234 김하나"), ("exercises/김하나_01.ipynb", "김하나"),
+    ],
+)
+def test_names_in_paths(path, name):
+    assert guess_name(PurePath(path), ["01_small"]) == name
+
+
+def test_the_roster_decides(tmp_path):
+    path = tmp_path / "roster.csv"
+    path.write_bytes("학번,이름,이메일\n101,김하나,hana@x.kr\n102,김하나,other@x.kr\n103,이두리,duri@x.kr\n".encode("cp949"))
+    roster = read_roster(path)
+    assert find_learner(PurePath("102_김하나_01_small.ipynb"), ["01_small"], roster) == (roster[1], None)
+    assert find_learner(PurePath("이두리/01_small.ipynb"), ["01_small"], roster) == (roster[2], None)
+    assert "2명" in find_learner(PurePath("김하나_01_small.ipynb"), ["01_small"], roster)[1]
+    assert "찾지 못했습니다" in find_learner(PurePath("모름_01_small.ipynb"), ["01_small"], roster)[1]
+    parts = "김하나".encode().decode()
+    import unicodedata
+
+    assert find_learner(PurePath(unicodedata.normalize("NFD", "이두리_01_small.ipynb")), ["01_small"], roster)[0] == roster[2] and parts
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(BadRoster, match="첫 줄"):
+        read_roster(path)
+
+
+def test_two_learners_with_one_name_are_kept_apart(course, handed_in, tmp_path):
+    write_submission(handed_in / "1반/김하나_01_small.ipynb", *WRONG.values())
+    write_submission(handed_in / "2반/김하나_01_small.ipynb", *RIGHT.values())
+    results = batch_of(course, handed_in, tmp_path / "out").run()
+    assert len(results) == 5
+
+
+def test_the_same_name_twice_is_told(course, tmp_path):
+    folder = tmp_path / "in"
+    write_submission(folder / "김하나_01_small.ipynb", *RIGHT.values())
+    write_submission(folder / "김하나_01_small (1).ipynb", *WRONG.values())
+    results = batch_of(course, folder, tmp_path / "out").run()
+    assert sorted(points(results)) == ["김하나", "김하나 (2)"]
+    assert all("같은 이름" in result.notes[0] for result in results)
+
+
+def test_bad_files_are_told_and_the_rest_is_graded(course, handed_in, tmp_path):
+    (handed_in / "나쁨_01_small.ipynb").write_text("{", encoding="utf-8")
+    (handed_in / "빈것_01_small.ipynb").write_text("")
+    (handed_in / "보고서.pdf").write_text("x")
+    (handed_in / "폴더.ipynb").mkdir()
+    results = batch_of(course, handed_in, tmp_path / "out")
+    assert points(results.run()) == {"김하나": 5, "박세찬": 2, "이두리": 0, "나쁨": 0, "빈것": 0}
+    assert any("1개는 건너뛰었습니다" in problem for problem in results.problems)
+
+
+def test_an_unreadable_folder_is_told(course, handed_in, tmp_path, monkeypatch):
+    walk = os.walk
+
+    def closed(folder, onerror=None):
+        onerror(OSError(errno.EACCES, "Permission denied", f"{folder}/닫힘"))
+        return walk(folder, onerror=onerror)
+
+    monkeypatch.setattr(batches.os, "walk", closed)
+    batch = batch_of(course, handed_in, tmp_path / "out")
+    assert len(batch.run()) == 3 and "닫힘" in batch.problems[0]
+
+
+def test_interrupted_it_goes_on_and_loses_nothing(course, tmp_path):
+    folder = tmp_path / "in"
+    for number in range(20):
+        write_submission(folder / f"학생{number:02d}_01_small.ipynb", *(RIGHT if number % 2 else WRONG).values())
+
+    def interrupt(result, done, total):
+        if done == 5:
+            raise KeyboardInterrupt
+
+    first = batch_of(course, folder, tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt):
+        first.run(interrupt)
+    kept = len(list((tmp_path / "out" / batches.STATE).glob("*.json")))
+    assert 5 <= kept < 20
+    second = batch_of(course, folder, tmp_path / "out")
+    assert len(second.run()) == 20 and second.resumed == kept
+    whole = batch_of(course, folder, tmp_path / "fresh")
+    assert [r.to_dict() for r in second.ordered()] == [r.to_dict() for r in whole.run()]
+
+
+def test_a_changed_submission_or_exercise_is_graded_again(course, handed_in, tmp_path):
+    batch_of(course, handed_in, tmp_path / "out").run()
+    write_submission(handed_in / "이두리/01_small.ipynb", *RIGHT.values())
+    again = batch_of(course, handed_in, tmp_path / "out")
+    assert points(again.run())["이두리"] == 5 and again.resumed == 2
+    solution = course / "solutions/01_small.md"
+    solution.write_text(solution.read_text(encoding="utf-8").replace("draw.uniform(1, 9)", "draw.uniform(2, 9)"), encoding="utf-8")
+    changed = batch_of(course, handed_in, tmp_path / "out")
+    changed.run()
+    assert changed.resumed == 0
+
+
+def test_a_torn_state_file_is_not_believed(course, handed_in, tmp_path):
+    batch_of(course, handed_in, tmp_path / "out").run()
+    torn = next((tmp_path / "out" / batches.STATE).glob("*.json"))
+    torn.write_text(torn.read_text(encoding="utf-8")[:40], encoding="utf-8")
+    again = batch_of(course, handed_in, tmp_path / "out")
+    assert len(again.run()) == 3 and again.resumed == 2
+
+
+def test_a_full_disk_is_told_once_and_grading_goes_on(course, handed_in, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(batches.os, "fsync", full)
+    batch = batch_of(course, handed_in, tmp_path / "out")
+    assert points(batch.run()) == {"김하나": 5, "박세찬": 2, "이두리": 0}
+    assert len([problem for problem in batch.problems if "저장하지 못했습니다" in problem]) == 1
+
+
+def test_a_fault_of_the_grader_is_tried_again(course, handed_in, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "run", lambda notebooks, *rest: set(notebooks))
+    first = batch_of(course, handed_in, tmp_path / "out").run()
+    assert {task.status for result in first for task in result.tasks} == {"grader", "missing"}
+    monkeypatch.setattr(session, "run", by_reading)
+    assert points(batch_of(course, handed_in, tmp_path / "out").run())["김하나"] == 5
+
+
+def command(course, *arguments):
+    """The command as a learner or an instructor gives it; expected values need a kernel and are put in its place."""
+    args = top.parser("grade").parse_args(["grade", *map(str, arguments)])
+    return cli.run(args, course)
+
+
+@pytest.fixture
+def without_reference(monkeypatch):
+    monkeypatch.setattr(cli, "Grader", lambda *given: Grader(*given, find=lambda exercise: {t.name: Expected(1, "x") for t in exercise.tasks}))
+
+
+def test_the_command_for_a_class_writes_every_report(course, handed_in, tmp_path, capsys, without_reference):
+    out, canvas = tmp_path / "결과", tmp_path / "canvas.csv"
+    canvas.write_text("Student,ID,SIS Login ID,01_small (77)\n    Points Possible,,,5\n김하나,1,,\n이두리,2,,\n", encoding="utf-8")
+    assert command(course, handed_in, "--out", out, "--moodle", "--canvas", canvas, "--jobs", 2) == 0
+    said = capsys.readouterr().out
+    assert "[3/3]" in said and "김하나 · 01_small  5/5점" in said and "bubblewrap" in said
+    rows = list(csv.DictReader(io.StringIO((out / "grades.csv").read_text(encoding="utf-8-sig"))))
+    assert len(rows) == 6 and sum(int(row["points"]) for row in rows) == 7
+    assert len(json.loads((out / "results.json").read_text(encoding="utf-8"))["results"]) == 3
+    suites = ElementTree.parse(out / "junit.xml").getroot()
+    assert sum(case.find("failure") is None for case in suites.iter("testcase")) == 3
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "잦은 실수" in page and "2/3" in page and len(list((out / "learners").glob("*.html"))) == 3
+    filled = list(csv.reader((out / "canvas.csv").open(encoding="utf-8")))
+    assert [row[3] for row in filled] == ["01_small (77)", "5", "5", "0"]
+    assert "'박세찬'을(를) 찾지 못했습니다" in said
+    assert (out / "moodle.csv").exists()
+
+
+def test_the_command_for_a_file_prints_a_table(course, handed_in, tmp_path, capsys, without_reference):
+    scope, fifty = tmp_path / "results.json", tmp_path / "result.json"
+    path = handed_in / "김하나_01_small.ipynb"
+    assert command(course, path, "--gradescope", scope, "--classroom50", fifty) == 0
+    said = capsys.readouterr().out
+    assert "1-2 네 배  3/3   맞음" in said and "합계       5/5" in said
+    given = json.loads(scope.read_text(encoding="utf-8"))
+    assert given["score"] == 5 and [test["max_score"] for test in given["tests"]] == [2, 3]
+    given = json.loads(fifty.read_text(encoding="utf-8"))
+    assert (given["schema"], given["score"], given["max-score"]) == ("classroom50/result/v1", 5, 5)
+    assert all(set(test) == {"test-name", "passed", "score", "max-score"} for test in given["tests"])
+
+
+def test_the_command_says_what_it_needs(course, handed_in, tmp_path, capsys, monkeypatch):
+    assert command(course, handed_in) == 2 and "--out" in capsys.readouterr().err
+    assert command(course, tmp_path / "없음.ipynb") == 2 and "없는 파일" in capsys.readouterr().err
+    monkeypatch.setattr(sandbox, "_working", lambda name: None)
+    assert command(course, handed_in, "--out", tmp_path / "o", "--require-sandbox") == 1
+    assert "--require-sandbox" in capsys.readouterr().err
+
+
+def test_moodle_gets_points_and_feedback_together(course, handed_in, tmp_path):
+    results = batch_of(course, handed_in, tmp_path / "out", roster=[Learner("김하나", "101", "", "h@x.kr"), Learner("이두리", "102")]).run()
+    rows = list(csv.DictReader(io.StringIO(lms.moodle(results, [Learner("김하나", "101", "", "h@x.kr")]))))
+    first = next(row for row in rows if row["Full name"] == "김하나")
+    assert (first["ID number"], first["Email address"], first["01_small"]) == ("101", "h@x.kr", "5") and "1-1 맞음" in first["01_small feedback"]
+
+
+def test_a_wrong_sheet_for_canvas_is_refused(tmp_path):
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n")
+    with pytest.raises(BadRoster, match="Student"):
+        lms.canvas(path, [], [])
+
+
+def test_grading_does_not_load_torch():
+    import subprocess
+    import sys
+
+    names = ", ".join(f"residual_lab.grading.{path.stem}" for path in (Path(batches.__file__).parent).glob("*.py") if path.stem not in ("__init__", "prelude"))
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert threading.active_count() < 50
