@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 
 import pytest
 from grading_course import RIGHT, SOLUTION, WRONG, cell, exercise_of, write_course, write_submission
@@ -193,9 +192,9 @@ def test_different_values_are_spelled_differently():
 
 
 def test_a_number_near_the_edge_of_its_rounding_needs_another_seed():
-    for value in (1.0005, 0.00100050000001, 1.37, 13.7):
+    for value in (1.0005, 0.0010005, 1.37, 13.7):
         with pytest.raises(ArithmeticError):
-            run_prelude("show(v, digits=4 if v == 1.00005 else 3)", names={"v": value * (1 + 1e-9)}, careful=1e-5)
+            run_prelude("show(v)", names={"v": value * (1 + 1e-9)}, careful=1e-5)
     for value in (1.0, 10.0, 0.0, 0.1234, 1234.4):
         noisy = {run_prelude("show(v)", names={"v": value * (1 + error)}) for error in (0, 5e-6, -5e-6)}
         assert len(noisy) == 1
@@ -207,13 +206,17 @@ def test_inputs_repeat_with_the_seed_whatever_was_done_to_the_generators():
     first = run_prelude(body, 5)
     import torch
 
-    torch.manual_seed(random.randrange(99))
-    assert run_prelude(body, 5) == first != run_prelude(body, 6)
+    torch.manual_seed(99)
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert run_prelude(body, 5) == first != run_prelude(body, 6)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_the_learners_names_survive_and_noise_is_swallowed(capfd):
     names = {"show": 1, "draw": 2, "f": lambda: print("소리") or os.write(1, b"raw") and 3}
-    assert run_prelude("show(f() or 0, raised(int, 'x'), raised(len, 3))", names=names) == "3 e0\n'ValueError'\n'TypeError'\n" or True
+    assert run_prelude("show(f(), raised(int, 'x'), raised(len, 3))", names=names) == "300 e-2\n'ValueError'\n'TypeError'\n"
     assert names["show"] == 1 and capfd.readouterr().out == ""
 
 
