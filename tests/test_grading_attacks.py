@@ -1,6 +1,7 @@
 """The grader under attack, on a tiny course: nothing is forged, and nothing costs more than the task that did it.
 
-One run of nbval grades every hostile and every honest answer, one after another, as in a class.
+One run of nbval grades every hostile and every honest answer, one after another, as in a class, in kernels forked from a
+warm process. What can be reached is tried in kernels that start cold too: the two are shut in by different means.
 """
 
 import os
@@ -21,6 +22,8 @@ from residual_lab.grading.verdict import PASSED, Result
 from residual_lab.paths import PACKAGE
 
 HEAD = "# 과제 1-1\n"
+ALSO_COLD = {"damage: leaving at once", "damage: processes left behind", "noisy: prints, warnings, displays, logs, stderr"}
+START = pytest.mark.parametrize("start", ["", "cold "], ids=["warm", "cold"])
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +42,14 @@ def graded(tmp_path_factory):
     answers["damage: leaving at once"].append(RIGHT["1-2"])
     grader = Grader(find_exercises(root), sandbox.choose("bwrap"), Limits(cell_seconds=10, memory=3 << 30))
     work = {name: grader.open(write_submission(root / "in" / f"{number}.ipynb", *cells)) for number, (name, cells) in enumerate(answers.items())}
-    found: dict[str, dict] = {name: {} for name in work}
+    found: dict[str, dict] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESIDUAL_LAB_TEST_SECRET", "1")
-        grader.grade(work, lambda name, result: found[name].__setitem__(result.task, result))
+        with grader.warmed():
+            assert grader.warm_at, "the warm process did not start"
+            grader.grade(work, lambda name, result: found.setdefault(name, {}).__setitem__(result.task, result))
+        cold = {name: entry for name, entry in work.items() if name.startswith("reach: ") or name in ALSO_COLD}
+        grader.grade(cold, lambda name, result: found.setdefault(f"cold {name}", {}).__setitem__(result.task, result))
     listener.close()
     assert os.listdir(secret.parent) == ["expected.txt"]
     assert not (PACKAGE / "residual-lab-was-here").exists()
@@ -54,9 +61,10 @@ def test_nothing_is_forged(graded, name):
     assert graded[f"forge: {name}"]["1-1"].points == 0
 
 
+@START
 @pytest.mark.parametrize("name", attacks.REACHES)
-def test_nothing_is_reached(graded, name):
-    result = graded[f"reach: {name}"]["1-1"]
+def test_nothing_is_reached(graded, name, start):
+    result = graded[f"{start}reach: {name}"]["1-1"]
     assert (result.points, result.status) == (0, "failed"), result.reason
 
 
@@ -70,6 +78,12 @@ def test_damage_costs_the_task_and_is_told(graded, name):
 def test_noise_costs_nothing(graded, name):
     result = graded[f"noisy: {name}"]["1-1"]
     assert result.status == PASSED, f"{result.reason} {result.hint}"
+
+
+@pytest.mark.parametrize("name", sorted(ALSO_COLD))
+def test_a_cold_kernel_gives_the_same_result(graded, name):
+    warm, cold = ({task: (result.status, result.points, result.hint) for task, result in graded[start + name].items()} for start in ("", "cold "))
+    assert warm == cold
 
 
 def test_the_other_task_of_a_hostile_learner_is_graded_as_usual(graded):

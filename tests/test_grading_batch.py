@@ -25,7 +25,7 @@ from residual_lab.grading.roster import BadRoster, Learner, find_learner, guess_
 from residual_lab.grading.sandbox import Protection
 
 
-def by_reading(notebooks, protection, limits, on_done, stop=None):
+def by_reading(notebooks, protection, limits, on_done, stop=None, warm=None):
     """In place of nbval: an answer is right if it is one of the two that we know to be."""
     for name, notebook in notebooks.items():
         if stop is not None and stop.is_set():
@@ -44,7 +44,7 @@ def course(tmp_path, monkeypatch):
 
 def batch_of(course, folder, out, **more):
     expected = {name: Expected(1, "x") for name in ("1-1", "1-2")}
-    return Batch(Grader(find_exercises(course), Protection("bwrap"), find=lambda exercise: expected), folder, out, **more)
+    return Batch(Grader(find_exercises(course), Protection("bwrap"), find=lambda exercise: expected, use_warm=False), folder, out, **more)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def without_reference(monkeypatch):
 def test_the_command_for_a_class_writes_every_report(course, handed_in, tmp_path, capsys, without_reference):
     out, canvas = tmp_path / "결과", tmp_path / "canvas.csv"
     canvas.write_text("Student,ID,SIS Login ID,01_small (77)\n    Points Possible,,,5\n김하나,1,,\n이두리,2,,\n", encoding="utf-8")
-    assert command(course, handed_in, "--out", out, "--moodle", "--canvas", canvas, "--jobs", 2) == 0
+    assert command(course, handed_in, "--out", out, "--moodle", "--canvas", canvas, "--jobs", 2, "--cold") == 0
     said = capsys.readouterr().out
     assert "[3/3]" in said and "김하나 · 01_small  5/5점" in said and "bubblewrap" in said
     rows = list(csv.DictReader(io.StringIO((out / "grades.csv").read_text(encoding="utf-8-sig"))))
@@ -220,7 +220,7 @@ def test_the_command_for_a_class_writes_every_report(course, handed_in, tmp_path
 def test_the_command_for_a_file_prints_a_table(course, handed_in, tmp_path, capsys, without_reference):
     scope, fifty = tmp_path / "results.json", tmp_path / "result.json"
     path = handed_in / "김하나_01_small.ipynb"
-    assert command(course, path, "--gradescope", scope, "--classroom50", fifty) == 0
+    assert command(course, path, "--gradescope", scope, "--classroom50", fifty, "--cold") == 0
     said = capsys.readouterr().out
     assert "1-2 네 배  3/3   맞음" in said and "합계       5/5" in said
     given = json.loads(scope.read_text(encoding="utf-8"))

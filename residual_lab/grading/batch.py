@@ -9,6 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -124,7 +125,7 @@ class Batch:
             self.grader.expect(exercise)
         size = max(1, min(CHUNK, -(-len(todo) // self.jobs)))
         chunks = [todo[start : start + size] for start in range(0, len(todo), size)]
-        with ThreadPoolExecutor(max_workers=self.jobs) as pool:
+        with self.grader.warmed() if todo else nullcontext(), ThreadPoolExecutor(max_workers=self.jobs) as pool:
             running = [pool.submit(self._chunk, chunk, finish) for chunk in chunks]
             try:
                 while not wait(running, timeout=0.5).done >= set(running):

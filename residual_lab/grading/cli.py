@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--require-sandbox", action="store_true", help="샌드박스(bubblewrap이나 docker)가 없으면 채점하지 않습니다")
     parser.add_argument("--sandbox", choices=["bwrap", "docker", "plain"], metavar="이름", help="쓸 보호: bwrap, docker, plain(없으면 고릅니다)")
     parser.add_argument("--jobs", type=int, default=max(1, min(8, os.cpu_count() or 1)), metavar="수", help="한꺼번에 채점할 수(기본: 코어 수)")
+    parser.add_argument("--cold", action="store_true", help="커널을 미리 데워 두지 않고 하나씩 새로 시작합니다(느리지만 결과는 같습니다)")
     parser.add_argument("--timeout", type=float, default=Limits.cell_seconds, metavar="초", help="셀 하나의 시간 제한(기본 60초)")
 
 
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace, root: Path = CHECKOUT) -> int:
         protection = sandbox.choose(args.sandbox, required=args.require_sandbox)
         limits = Limits(cell_seconds=args.timeout, cpu_seconds=int(2 * args.timeout))
         grader = Grader(find_exercises(root), protection, limits)
+        grader.use_warm = not args.cold
         roster = read_roster(args.roster) if args.roster else []
         print(f"보호: {protection.label}", flush=True)
         return _class(args, grader, paths[0], roster) if folders else _files(args, grader, paths)

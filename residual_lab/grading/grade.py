@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import session
+from . import session, warm
 from .compose import task_notebook
 from .exercise import Exercise
 from .reference import Expected, find_expected
@@ -24,12 +25,28 @@ class Grader:
     protection: Protection
     limits: Limits = Limits()
     expected: dict[str, dict[str, Expected]] = field(default_factory=dict)
+    use_warm: bool = True
+    warm_at: str | None = None
     find: Callable[[Exercise], dict[str, Expected]] = find_expected
 
     def expect(self, exercise: Exercise) -> dict[str, Expected]:
         if exercise.slug not in self.expected:
             self.expected[exercise.slug] = self.find(exercise)
         return self.expected[exercise.slug]
+
+    @contextmanager
+    def warmed(self) -> Iterator[None]:
+        """Kernels inside are forked from a warm process, if there can be one; on the main thread only."""
+        if not self.use_warm or self.warm_at:
+            yield
+            return
+        torch = any("torch" in source for exercise in self.exercises.values() for source in exercise.setup)
+        with warm.Warm(self.protection, warm.MODULES + (warm.TORCH if torch else ())) as process:
+            self.warm_at = process.address
+            try:
+                yield
+            finally:
+                self.warm_at = None
 
     def open(self, path: Path) -> tuple[Exercise, Submission]:
         """The exercise and the answers of a file; `Unreadable` says what is wrong with it."""
@@ -55,7 +72,7 @@ class Grader:
             key, task = owners[name]
             on_task(key, judge(task, said, self.limits.cell_seconds))
 
-        for name in session.run(notebooks, self.protection, self.limits, heard, stop) if notebooks else ():
+        for name in session.run(notebooks, self.protection, self.limits, heard, stop, self.warm_at) if notebooks else ():
             heard(name, None)
 
     def result(self, path: Path, learner: str = "", on_task: Callable[[TaskResult], None] = lambda task: None) -> Result:
@@ -70,6 +87,7 @@ class Grader:
             found[task.task] = task
             on_task(task)
 
-        self.grade({"": (exercise, submission)}, keep)
+        with self.warmed() if submission.answers else nullcontext():
+            self.grade({"": (exercise, submission)}, keep)
         tasks = [found[task.name] for task in exercise.tasks]
         return Result(learner, exercise.slug, exercise.title, str(path), tasks, submission.notes, self.protection.name)

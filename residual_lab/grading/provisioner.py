@@ -14,10 +14,11 @@ from typing import Any
 
 import psutil
 from jupyter_client.provisioning import LocalProvisioner
-from traitlets import Dict
+from traitlets import Dict, Unicode
 
 from . import sandbox
 from .sandbox import Limits, Protection
+from .warm import Kernel
 
 LOOK_EVERY = 0.4
 SHARED_BYTES = 1 << 20
@@ -29,10 +30,12 @@ class GradingProvisioner(LocalProvisioner):
 
     protection = Dict(config=True)
     limits = Dict(config=True)
+    warm = Unicode(config=True)
+    """Address of the warm process, if there is one; where it does not answer, the kernel starts cold."""
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         self.kept_in, self.allowed = Protection(**self.protection), Limits(**self.limits)
-        self.shared = Path(tempfile.mkdtemp(prefix="rl-"))
+        self.shared = Path(tempfile.mkdtemp(prefix="rl-", dir=Path(self.warm).parent if self.warm else None))
         self.container, self.looked_at = f"residual-lab-{self.shared.name}", time.monotonic()
         manager = self.parent
         if sys.platform != "win32":
@@ -41,7 +44,8 @@ class GradingProvisioner(LocalProvisioner):
         kwargs = await super().pre_launch(**kwargs)
         work = self.shared / "work"
         work.mkdir()
-        uid = sandbox.own_user(self.kept_in)
+        uid, self.arguments = sandbox.own_user(self.kept_in), kwargs["cmd"][1:]
+        self.uid = uid
         kwargs["cmd"] = sandbox.command(self.kept_in, kwargs["cmd"], self.shared, self.allowed, uid=uid, name=self.container)
         kwargs["env"] = {"PATH": os.environ.get("PATH", "")} if self.kept_in.isolated else _plain_environment(work)
         kwargs["cwd"] = str(work)
@@ -49,6 +53,16 @@ class GradingProvisioner(LocalProvisioner):
         for path in (self.shared, work, self.shared / "kernel.json") if uid is not None else ():
             os.chown(path, uid, uid)
         return kwargs
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict:
+        if self.warm:
+            try:
+                self.process = Kernel(self.warm, self.arguments, self.shared, self.allowed, self.uid)
+                self.pid, self.pgid = self.process.pid, None
+                return self.connection_info
+            except OSError:
+                self.process = None
+        return await super().launch_kernel(cmd, **kwargs)
 
     async def poll(self) -> int | None:
         """As in the base class; a kernel that uses too much is ended here, where nbval's waiting comes by."""
@@ -61,6 +75,8 @@ class GradingProvisioner(LocalProvisioner):
 
     def _used(self) -> tuple[int, int]:
         """Resident bytes and number of the kernel's processes."""
+        if isinstance(self.process, Kernel):
+            return self.process.usage()
         total, count = 0, 0
         try:
             top = psutil.Process(self.process.pid)
@@ -85,7 +101,7 @@ class GradingProvisioner(LocalProvisioner):
         return total
 
     async def send_signal(self, signum: int) -> None:
-        if signum == signal.SIGKILL and self.process:
+        if signum == signal.SIGKILL and self.process and not isinstance(self.process, Kernel):
             _kill_descendants(self.process.pid)
             if self.kept_in.name == "docker":
                 subprocess.run(["docker", "kill", self.container], capture_output=True, check=False)
@@ -93,6 +109,8 @@ class GradingProvisioner(LocalProvisioner):
 
     async def cleanup(self, restart: bool = False) -> None:
         await super().cleanup(restart=restart)
+        if isinstance(self.process, Kernel):
+            self.process.close()
         _kill_orphans()
         if not restart:
             shutil.rmtree(self.shared, ignore_errors=True)

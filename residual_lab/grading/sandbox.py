@@ -94,7 +94,7 @@ def _working(name: str) -> Protection | None:
         return None
     for as_user in (True, False) if os.getuid() == 0 else (False,):
         protection = Protection("bwrap", as_user)
-        if _succeeds([*_bwrap(protection, None), sys.executable, "-s", str(LAUNCHER), json.dumps({"uid": FIRST_UID} if as_user else {})]):
+        if _succeeds([*bubblewrap(protection, None), sys.executable, "-s", str(LAUNCHER), json.dumps({"uid": FIRST_UID} if as_user else {})]):
             return protection
     return None
 
@@ -141,14 +141,16 @@ def command(protection: Protection, arguments: list[str], shared: Path, limits: 
     given = limits.of_process() | ({"uid": uid} if uid is not None else {})
     start = [arguments[0], "-s", str(LAUNCHER), json.dumps(given), *arguments[1:]]
     if protection.name == "bwrap":
-        return [*_bwrap(protection, shared), *start]
+        return [*bubblewrap(protection, shared), *start]
     return [*_docker(shared, limits, name), *start] if protection.name == "docker" else start
 
 
-def _bwrap(protection: Protection, shared: Path | None) -> list[str]:
+def bubblewrap(protection: Protection, shared: Path | None, *, forks: bool = False) -> list[str]:
+    """The sandbox's command line, before the program; ``forks`` for the warm process, whose children shut themselves in further."""
     line = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--die-with-parent",
             "--new-session", "--cap-drop", "ALL", "--clearenv"]
-    line += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if protection.as_user else ["--unshare-user"]
+    capabilities = ["CAP_SETUID", "CAP_SETGID", *(["CAP_SYS_ADMIN", "CAP_SETPCAP", "CAP_KILL"] if forks else [])]
+    line += [part for name in capabilities for part in ("--cap-add", name)] if protection.as_user else ["--unshare-user"]
     for key, value in environment("/tmp/home").items():
         line += ["--setenv", key, value]
     for path in SYSTEM:
@@ -179,6 +181,6 @@ def _docker(shared: Path | None, limits: Limits, name: str) -> list[str]:
     return [*line, *(["--volume", f"{shared}:{shared}"] if shared else []), DOCKER_IMAGE]
 
 
-def to_config(protection: Protection, limits: Limits) -> dict:
-    """What a kernelspec carries to the provisioner, in the pytest process."""
-    return {"protection": asdict(protection), "limits": asdict(limits)}
+def to_config(protection: Protection, limits: Limits, warm: str | None) -> dict:
+    """What a kernelspec carries to the provisioner, in the pytest process; ``warm`` is the address of the warm process."""
+    return {"protection": asdict(protection), "limits": asdict(limits), "warm": warm or ""}

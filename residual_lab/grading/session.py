@@ -36,7 +36,7 @@ Heard = dict[str, dict]
 
 
 def run(notebooks: Mapping[str, NotebookNode], protection: Protection, limits: Limits, on_done: Callable[[str, Heard], None],
-        stop: threading.Event | None = None) -> set[str]:
+        stop: threading.Event | None = None, warm: str | None = None) -> set[str]:
     """Run every notebook in a kernel of its own; ``on_done(name, heard)`` as soon as one is finished. The names that never were.
 
     A notebook that takes the process down with it (or makes it fall silent) is given up, and the rest goes on without it.
@@ -46,7 +46,7 @@ def run(notebooks: Mapping[str, NotebookNode], protection: Protection, limits: L
     while left:
         before = len(left)
         current = None
-        for name, heard, finished in _one_process(left, protection, limits, stop or threading.Event()):
+        for name, heard, finished in _one_process(left, protection, limits, stop or threading.Event(), warm):
             current = None if finished else name
             if finished:
                 del left[name]
@@ -58,7 +58,8 @@ def run(notebooks: Mapping[str, NotebookNode], protection: Protection, limits: L
     return given_up
 
 
-def _one_process(notebooks: Mapping[str, NotebookNode], protection: Protection, limits: Limits, stop: threading.Event) -> Iterator[tuple[str, Heard, bool]]:
+def _one_process(notebooks: Mapping[str, NotebookNode], protection: Protection, limits: Limits, stop: threading.Event,
+                 warm: str | None) -> Iterator[tuple[str, Heard, bool]]:
     folder = Path(tempfile.mkdtemp(prefix="residual-lab-grade-"))
     process = None
     try:
@@ -66,7 +67,7 @@ def _one_process(notebooks: Mapping[str, NotebookNode], protection: Protection, 
         for number, (name, notebook) in enumerate(notebooks.items()):
             names[f"{number:06d}"] = name
             nbformat.write(notebook, folder / f"{number:06d}.ipynb")
-        process = _start(folder, protection, limits)
+        process = _start(folder, to_config(protection, limits, warm), limits)
         heard: dict[str, Heard] = {}
         for event in _events(folder / "events.jsonl", process, limits.cell_seconds + SLACK, stop):
             name = names[event.pop("file")]
@@ -81,10 +82,10 @@ def _one_process(notebooks: Mapping[str, NotebookNode], protection: Protection, 
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path, protection: Protection, limits: Limits) -> subprocess.Popen:
+def _start(folder: Path, config: dict, limits: Limits) -> subprocess.Popen:
     spec = folder / "jupyter/kernels" / KERNEL
     spec.mkdir(parents=True)
-    provisioner = {"provisioner_name": PROVISIONER, "config": to_config(protection, limits)}
+    provisioner = {"provisioner_name": PROVISIONER, "config": config}
     kernel = {"argv": [sys.executable, "-f", "{connection_file}"], "display_name": KERNEL, "language": "python",
               "interrupt_mode": "message", "metadata": {"kernel_provisioner": provisioner}}
     (spec / "kernel.json").write_text(json.dumps(kernel), encoding="utf-8")
