@@ -38,7 +38,7 @@ class Warm:
             address = str(self.folder / "zygote")
             line = [*sandbox.bubblewrap(self.protection, self.folder, forks=True), sys.executable, "-s", str(ZYGOTE), address, json.dumps(self.modules)]
             log = None if os.environ.get("RESIDUAL_LAB_GRADE_DEBUG") else subprocess.DEVNULL
-            self.process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/")
+            self.process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True)
             if self._answers(address):
                 self.address = address
             else:

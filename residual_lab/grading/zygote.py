@@ -54,9 +54,10 @@ def enter_namespaces(shared, as_root):
                 file.write(text)
     mount(None, "/", None, PRIVATE)
     own = os.open(shared, os.O_PATH | os.O_DIRECTORY)
+    mount("tmpfs", os.path.dirname(shared), "tmpfs", NOSUID | NODEV, "size=1m,mode=755")  # wherever TMPDIR had put it
     mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV, "size=128m,mode=1777")
     mount("tmpfs", "/dev/shm", "tmpfs", NOSUID | NODEV, "size=64m,mode=1777")
-    os.makedirs(shared)
+    os.makedirs(shared, exist_ok=True)
     mount(f"/proc/self/fd/{own}", shared, None, BIND)
     os.close(own)
     for folder in ("/tmp/home", "/tmp/work"):
