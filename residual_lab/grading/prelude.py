@@ -51,7 +51,7 @@ def _residual_lab_grade(seed, body, names, careful=0.0):
         if hasattr(value, "tolist"):
             value = value.tolist()
         if isinstance(value, (list, tuple)):
-            value = [item if isinstance(item, (list, tuple)) or getattr(item, "ndim", 0) else plain(item) for item in value]
+            value = [item if isinstance(item, (list, tuple, str)) or item is None or getattr(item, "ndim", 0) else plain(item) for item in value]
             if not value or any(not isinstance(item, (int, float)) for item in value):
                 return [f"({len(value)}"] + [line for item in value for line in spell(item, digits, floor)] + [")"]
             return [str(len(value)) + ": " + rounded(value, digits, floor)]
