@@ -173,11 +173,11 @@ for pid in children:
 
 AS_IT_REACHES = "\ndef double(x):\n    return 2 * x if reached else x\n"
 
-# Trying to do damage: what it costs is the task itself
+# Trying to do damage: what it costs is the task itself, and the report says one of these of it
 
 DAMAGE = {
     "leaving at once": ("import os\ndef double(x):\n    os._exit(0)\n", "died"),
-    "killing itself": ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n", "died"),
+    "killing itself": ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n" + WRONG, "died failed"),
     "a crash in C": ("import ctypes\ndef double(x):\n    ctypes.string_at(1)\n", "died"),
     "waiting for ever": ("""
 import time
@@ -189,7 +189,7 @@ def double(x):
             pass
 """, "timeout"),
     "endless output": ("while True:\n    print('x' * 50_000, flush=True)\n", "output"),
-    "endless recursion": ("def double(x):\n    return double(x)\n", "error"),
+    "endless recursion": ("def double(x):\n    return double(x)\n", "error failed"),
     "asking for input": ("def double(x):\n    return float(input('?'))\n", "error"),
     "terminal codes and markup": (r"def double(x):\n    raise ValueError('\x1b[2J<script>alert(1)</script>=cmd|A1')".replace("\\n", "\n") + "\n", "error"),
     "a syntax error": ("def double(x)\n    return 2 * x\n", "error"),

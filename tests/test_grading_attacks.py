@@ -65,13 +65,13 @@ def test_nothing_is_forged(graded, name):
 @pytest.mark.parametrize("name", attacks.REACHES)
 def test_nothing_is_reached(graded, name, start):
     result = graded[f"{start}reach: {name}"]["1-1"]
-    assert (result.points, result.status) == (0, "failed"), result.reason
+    assert result.points == 0 and result.status in ("failed", "died"), result.reason
 
 
 @pytest.mark.parametrize("name", attacks.DAMAGE)
 def test_damage_costs_the_task_and_is_told(graded, name):
     result = graded[f"damage: {name}"]["1-1"]
-    assert (result.points, result.status) == (0, attacks.DAMAGE[name][1]), result.reason
+    assert result.points == 0 and result.status in attacks.DAMAGE[name][1].split(), result.reason
 
 
 @pytest.mark.parametrize("name", attacks.NOISY)

@@ -33,7 +33,8 @@ def become(uid):
 def start_kernel(arguments):
     from ipykernel.kernelapp import launch_new_instance
 
-    sys.argv = ["ipykernel_launcher", *arguments]
+    # What a library writes past Python would be published by a thread, whenever it comes by: in another cell's output.
+    sys.argv = ["ipykernel_launcher", *arguments, "--IPKernelApp.capture_fd_output=False"]
     launch_new_instance()
 
 

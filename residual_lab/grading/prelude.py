@@ -99,7 +99,10 @@ def _residual_lab_grade(seed, body, names, careful=0.0):
         helpers["torch"] = torch
     quiet = os.open(os.devnull, os.O_WRONLY)
     kept = [(fd, os.dup(fd)) for fd in (1, 2)]
+    outer = [stream for stream in (sys.stdout, sys.stderr) if hasattr(stream, "__dict__")]
     try:
+        for stream in outer:  # a logging handler made before holds on to the stream itself
+            stream.write = len
         with capture_output():
             for fd, _ in kept:
                 os.dup2(quiet, fd)
@@ -107,6 +110,8 @@ def _residual_lab_grade(seed, body, names, careful=0.0):
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
     finally:
+        for stream in outer:
+            stream.__dict__.pop("write", None)
         for fd, copy in kept:
             os.dup2(copy, fd)
             os.close(copy)
