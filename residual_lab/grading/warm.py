@@ -82,7 +82,8 @@ class Kernel:
         self._rest = b""
         self.socket.settimeout(20)
         self.socket.connect(address)
-        self._send({"arguments": arguments, "limits": limits.of_process(), "shared": str(shared), "uid": uid})
+        kept = [str(path) for path in sandbox.runtime_paths() if path.is_relative_to("/tmp")]
+        self._send({"arguments": arguments, "limits": limits.of_process(), "shared": str(shared), "kept": kept, "uid": uid})
         while (told := self._receive()) is not None and "pid" not in told:
             pass
         if told is None:

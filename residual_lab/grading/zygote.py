@@ -3,7 +3,7 @@
 It is one thread, holds no answer and no expected value, and never runs a learner's code: a request forks a child, which
 shuts itself into namespaces of its own (user, mount, pid, net, ipc, uts) with a /tmp of its own before the kernel starts.
 
-Protocol, one JSON line each, on a unix socket: the provisioner sends ``{"arguments", "limits", "shared", "uid"}`` and then
+Protocol, one JSON line each, on a unix socket: the provisioner sends ``{"arguments", "limits", "shared", "kept", "uid"}`` and then
 ``{"kill": true}`` or ``{"usage": true}``; the answers are ``{"pid"}``, ``{"usage": [bytes, processes]}``, ``{"exit": status}``.
 """
 
@@ -44,8 +44,11 @@ def mount(source, target, kind, flags=0, options=None):
     check(LIBC.mount(*encode, ctypes.c_ulong(flags), None if options is None else options.encode()))
 
 
-def enter_namespaces(shared, as_root):
-    """Nothing of the other kernels is left in sight: neither their processes, nor their sockets, nor the zygote's."""
+def enter_namespaces(shared, kept, as_root):
+    """Nothing of the other kernels is left in sight: neither their processes, nor their sockets, nor the zygote's.
+
+    ``kept`` are the folders below /tmp that stay as they are: a course that was checked out there.
+    """
     uid, gid = os.getuid(), os.getgid()
     check(LIBC.unshare(NEW_NAMESPACES | (0 if as_root else NEW_USER)))
     if not as_root:
@@ -53,13 +56,14 @@ def enter_namespaces(shared, as_root):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
     mount(None, "/", None, PRIVATE)
-    own = os.open(shared, os.O_PATH | os.O_DIRECTORY)
+    own = {folder: os.open(folder, os.O_PATH | os.O_DIRECTORY) for folder in (*kept, shared)}
     mount("tmpfs", os.path.dirname(shared), "tmpfs", NOSUID | NODEV, "size=1m,mode=755")  # wherever TMPDIR had put it
     mount("tmpfs", "/tmp", "tmpfs", NOSUID | NODEV, "size=128m,mode=1777")
     mount("tmpfs", "/dev/shm", "tmpfs", NOSUID | NODEV, "size=64m,mode=1777")
-    os.makedirs(shared, exist_ok=True)
-    mount(f"/proc/self/fd/{own}", shared, None, BIND)
-    os.close(own)
+    for folder, fd in own.items():
+        os.makedirs(folder, exist_ok=True)
+        mount(f"/proc/self/fd/{fd}", folder, None, BIND)
+        os.close(fd)
     for folder in ("/tmp/home", "/tmp/work"):
         os.mkdir(folder)
         os.chmod(folder, 0o777)
@@ -87,7 +91,7 @@ def become_kernel(request):
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.closerange(3, 4096)
         uid = request["uid"]
-        enter_namespaces(request["shared"], as_root=uid is not None)
+        enter_namespaces(request["shared"], request["kept"], as_root=uid is not None)
         inner = os.fork()
         if inner:
             _, status = os.waitpid(inner, 0)
