@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import pytest
 from grading_course import RIGHT, SOLUTION, WRONG, cell, exercise_of, write_course, write_submission
@@ -142,6 +143,19 @@ def test_only_answers_that_are_used_run_in_a_tasks_kernel():
     assert needed("3", answers) == ["1", "3"]
     assert needed("4", answers) == ["2", "4"]
     assert needed("5", {"5": "z", "6": "while True: pass"}) == ["5"]
+
+
+@pytest.mark.parametrize("text", [" " * 90_000, "\n" * 90_000, "a, " * 30_000, "(" * 90_000, "x:" * 45_000, "import " * 12_000, "= " * 45_000])
+def test_no_text_makes_the_search_for_names_slow(text):
+    start = time.process_time()
+    needed("2", {"1": text, "2": "y"})
+    assert time.process_time() - start < 2
+
+
+def test_what_is_no_plain_file_is_not_opened(grader, tmp_path):
+    os.mkfifo(tmp_path / "in.ipynb")
+    with pytest.raises(Unreadable, match="보통 파일"):
+        grader.open(tmp_path / "in.ipynb")
 
 
 def test_the_notebook_of_a_task_holds_nothing_of_the_solution(tmp_path):

@@ -117,6 +117,24 @@ def test_bad_files_are_told_and_the_rest_is_graded(course, handed_in, tmp_path):
     assert any("1개는 건너뛰었습니다" in problem for problem in results.problems)
 
 
+def test_a_link_to_another_file_is_not_followed(course, handed_in, tmp_path):
+    (handed_in / "나링크_01_small.ipynb").symlink_to(handed_in / "김하나_01_small.ipynb")
+    results = {result.learner: result for result in batch_of(course, handed_in, tmp_path / "out").run()}
+    assert results["나링크"].points == 0 and "링크" in results["나링크"].notes[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there can a name be any bytes")
+def test_a_name_in_an_old_encoding_or_with_terminal_codes_is_spelled(course, tmp_path):
+    folder = tmp_path / "in"
+    write_submission(folder / os.fsdecode("김하나_01_small.ipynb".encode("cp949")), *RIGHT.values())
+    write_submission(folder / "이\x1b[2J두리_01_small.ipynb", *WRONG.values())
+    results = batch_of(course, folder, tmp_path / "out").run()
+    assert points(results) == {"김하나": 5, "이두리": 0}
+    assert {result.file for result in results} == {"김하나_01_small.ipynb", "이두리_01_small.ipynb"}
+    again = batch_of(course, folder, tmp_path / "out")
+    assert points(again.run()) == {"김하나": 5, "이두리": 0} and again.resumed == 2
+
+
 def test_an_unreadable_folder_is_told(course, handed_in, tmp_path, monkeypatch):
     walk = os.walk
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .exercise import Exercise
 from .grade import Grader
-from .roster import Learner, find_learner
+from .roster import Learner, find_learner, normal
 from .submission import Submission, Unreadable
 from .verdict import GRADER, Result, TaskResult, unreadable
 
@@ -36,7 +36,7 @@ def find_files(folder: Path) -> Found:
     found, others = Found(), 0
 
     def unreadable_folder(error: OSError) -> None:
-        found.problems.append(f"폴더를 열 수 없습니다({error.strerror}): {error.filename}")
+        found.problems.append(f"폴더를 열 수 없습니다({error.strerror}): {normal(str(error.filename))}")
 
     for place, folders, names in os.walk(folder, onerror=unreadable_folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__MACOSX")
@@ -82,6 +82,8 @@ class Batch:
         for path in found.files:
             learner, notes = whose[path]
             try:
+                if path.is_symlink():  # to the solution, perhaps, or to another learner's file
+                    raise Unreadable("다른 파일을 가리키는 링크라서 열지 않았습니다.")
                 exercise, submission = self.grader.open(path)
                 key = self._key(path, exercise)
             except Unreadable as problem:
@@ -113,7 +115,7 @@ class Batch:
             seen[learner, about].append(path)
         for (learner, about), paths in seen.items():
             if len(paths) > 1 and about:
-                others = ", ".join(path.relative_to(self.folder).as_posix() for path in paths)
+                others = ", ".join(normal(path.relative_to(self.folder).as_posix()) for path in paths)
                 said = f"'{learner.label}'의 제출이 {len(paths)}개입니다({others}). 같은 이름의 다른 사람인지 확인하십시오."
                 for number, path in enumerate(paths, 1):
                     name = learner.label if number == 1 else f"{learner.label} ({number})"
@@ -128,14 +130,14 @@ class Batch:
         with self.grader.warmed() if todo else nullcontext(), ThreadPoolExecutor(max_workers=self.jobs) as pool:
             running = [pool.submit(self._chunk, chunk, finish) for chunk in chunks]
             try:
-                while not wait(running, timeout=0.5).done >= set(running):
-                    pass
+                while running:
+                    over, running = wait(running, timeout=0.5)  # an interrupt comes in between
+                    for one in over:
+                        one.result()
             except BaseException:
                 self.stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
-            for one in running:
-                one.result()
 
     def _chunk(self, chunk: list, finish: Callable[[Result, str | None], None]) -> None:
         entries = {str(number): entry for number, entry in enumerate(chunk)}
@@ -154,7 +156,8 @@ class Batch:
 
     def _result(self, path: Path, learner: Learner, exercise: Exercise | None, tasks: list[TaskResult], notes: list[str]) -> Result:
         slug, title = (exercise.slug, exercise.title) if exercise else ("", "")
-        return Result(learner.label, slug, title, path.relative_to(self.folder).as_posix(), tasks, notes, self.grader.protection.name, learner.id)
+        file = normal(path.relative_to(self.folder).as_posix())
+        return Result(learner.label, slug, title, file, tasks, notes, self.grader.protection.name, learner.id)
 
     def _key(self, path: Path, exercise: Exercise) -> str:
         inside = path.relative_to(self.folder).as_posix().encode("utf-8", "surrogateescape")
@@ -174,7 +177,7 @@ class Batch:
         try:
             place.parent.mkdir(parents=True, exist_ok=True)
             with new.open("w", encoding="utf-8") as file:
-                json.dump(result.to_dict(), file, ensure_ascii=False)
+                json.dump(result.to_dict(), file)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(new, place)

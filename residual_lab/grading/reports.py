@@ -39,7 +39,7 @@ def write_text(path: Path, text: str, encoding: str = "utf-8") -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     try:
-        new.write_text(text, encoding=encoding, newline="\n")
+        new.write_text(text, encoding=encoding, errors="replace", newline="\n")
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+
+from .verdict import printable
 
 COLUMNS = {
     "id": ("id", "학번", "번호", "id number", "sis user id", "student id", "sid"),
@@ -69,8 +72,15 @@ def read_roster(path: Path) -> list[Learner]:
 
 
 def normal(text: str) -> str:
-    """One spelling of a name: macOS writes 한글 in parts."""
-    return unicodedata.normalize("NFC", text).strip()
+    """One spelling of a name or a path, safe to print: macOS writes 한글 in parts, old archives from Windows in CP949."""
+    parts = []
+    for part in text.split("/"):
+        try:
+            part.encode()
+        except UnicodeEncodeError:  # bytes of a file's name that are no UTF-8
+            part = os.fsencode(part).decode("cp949", "replace")
+        parts.append(printable(unicodedata.normalize("NFC", part)))
+    return "/".join(parts).strip()
 
 
 def find_learner(path: PurePath, slugs: Iterable[str], roster: list[Learner]) -> tuple[Learner, str | None]:

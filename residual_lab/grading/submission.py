@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,10 @@ def read_cells(path: Path) -> tuple[list[dict], str | None, list[str]]:
     """
     notes = []
     try:
-        size = path.stat().st_size
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):
+            raise Unreadable("보통 파일이 아닙니다.")
+        size = about.st_size
         if size > MAX_BYTES:
             raise Unreadable(f"파일이 {size / 1e6:.0f} MB로 너무 큽니다({MAX_BYTES / 1e6:.0f} MB까지). 출력을 지우고 다시 내야 합니다.")
         if size > LARGE_BYTES:
@@ -63,7 +67,7 @@ def read_cells(path: Path) -> tuple[list[dict], str | None, list[str]]:
         raise Unreadable("JSON이지만 주피터 노트북이 아닙니다.")
     cells, version = _cells(notebook), notebook.get("nbformat")
     if version != 4:
-        notes.append(f"오래된 노트북 형식(nbformat {version})입니다. 셀의 첫 줄(# 과제 …)로 답을 찾았습니다.")
+        notes.append(f"오래된 노트북 형식(nbformat {str(version)[:20]})입니다. 셀의 첫 줄(# 과제 …)로 답을 찾았습니다.")
     metadata = notebook.get("metadata")
     stamp = metadata.get("residual_lab") if isinstance(metadata, dict) else None
     named = stamp.get("source") if isinstance(stamp, dict) else None
@@ -75,7 +79,7 @@ def _cells(notebook: dict) -> list[dict]:
     if not isinstance(found, list):
         sheets = notebook.get("worksheets")
         sheets = [sheet for sheet in sheets if isinstance(sheet, dict)] if isinstance(sheets, list) else []
-        found = [cell for sheet in sheets for cell in sheet.get("cells") or []]
+        found = [cell for sheet in sheets if isinstance(sheet.get("cells"), list) for cell in sheet["cells"]]
     return [cell for cell in found if isinstance(cell, dict) and cell.get("cell_type") == "code"]
 
 
@@ -143,13 +147,26 @@ def _plain(source: str) -> str:
     return "\n".join(line.rstrip() for line in source.strip().split("\n"))
 
 
-_DEFINED = re.compile(r"^(?:async\s+)?(?:def|class)\s+(\w+)|^([\w\s,()*]+?)\s*(?::[^=\n]+)?=(?!=)|^(?:from\s+\S+\s+)?import\s+(.+)$", re.MULTILINE)
+_FUNCTION = re.compile(r"(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)")
+_IMPORT = re.compile(r"(?:from[ \t]+\S+[ \t]+)?import[ \t]+(.+)")
+_TARGETS = re.compile(r"([\w \t,()*]+)(?::.*)?")
+
+
+def _defines(source: str) -> set[str]:
+    """Names that a cell may define. By lines: a learner's text must not make it slow, and magics are no Python."""
+    names: set[str] = set()
+    for line in source.split("\n"):
+        head, equals, rest = line.partition("=")
+        if match := _FUNCTION.match(line) or _IMPORT.match(line):
+            names.update(re.findall(r"\w+", match[1]))
+        elif equals and not rest.startswith("=") and (match := _TARGETS.fullmatch(head)):
+            names.update(re.findall(r"\w+", match[1]))
+    return names
 
 
 def needed(task: str, answers: dict[str, str]) -> list[str]:
     """Tasks whose answers this one uses by name, in order and with it last: no more is run in its kernel."""
-    defined = {name: {word for groups in _DEFINED.findall(source) for part in groups for word in re.findall(r"\w+", part)}
-               for name, source in answers.items()}
+    defined = {name: _defines(source) for name, source in answers.items()}
     wanted, todo = {task}, [task]
     while todo:
         used = set(re.findall(r"\w+", answers.get(todo.pop(), "")))

@@ -113,12 +113,17 @@ def _hint(check: dict, reason: str) -> str:
     return said if check.get("kind") == "error" and check.get("ename") == "NotYet" and said not in reason else ""
 
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def printable(text: str) -> str:
+    """Without terminal codes, reversed text, and what UTF-8 and XML cannot spell."""
+    return _CONTROL.sub("", text)
 
 
 def clean(text: object) -> str:
-    """A learner's words, safe to print: one line, no terminal codes, no reversed text."""
-    return " ".join(_CONTROL.sub("", str(text)).split())[:300]
+    """A learner's words, on one short line."""
+    return " ".join(printable(str(text)).split())[:300]
 
 
 def _lost(task: GradedTask, status: str, reason: str, seconds: float = 0.0, hint: str = "") -> TaskResult:
