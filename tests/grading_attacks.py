@@ -190,6 +190,24 @@ def double(x):
 """, "timeout"),
     "endless output": ("while True:\n    print('x' * 50_000, flush=True)\n", "output"),
     "endless recursion": ("def double(x):\n    return double(x)\n", "error failed"),
+    "a kernel that is never idle": ("""
+import threading, time
+kernel = get_ipython().kernel
+def busy():
+    while True:
+        time.sleep(0.3)
+        kernel.session.send(kernel.iopub_socket, "status", {"execution_state": "busy"}, parent=kernel.get_parent())
+kernel._publish_status = lambda *a, **k: None
+threading.Thread(target=busy, daemon=True).start()
+""" + WRONG, "timeout failed"),
+    "half a letter in an error": ('''
+kernel = get_ipython().kernel
+session, parent = kernel.session, kernel.get_parent()
+message = session.serialize(session.msg("error", {}, parent=parent), ident=b"error")
+message[-1] = b'{"ename": "E", "evalue": "\\ud800\\uffff", "traceback": []}'
+message[2] = session.sign(message[3:])
+kernel.iopub_socket.send_multipart(message)
+''' + WRONG, "error failed"),
     "asking for input": ("def double(x):\n    return float(input('?'))\n", "error"),
     "terminal codes and markup": (r"def double(x):\n    raise ValueError('\x1b[2J<script>alert(1)</script>=cmd|A1')".replace("\\n", "\n") + "\n", "error"),
     "a syntax error": ("def double(x)\n    return 2 * x\n", "error"),

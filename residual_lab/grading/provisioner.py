@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from .sandbox import Limits, Protection
 from .warm import Kernel
 
 LOOK_EVERY = 0.4
+LISTEN_SECONDS = 20
 SHARED_BYTES = 1 << 20
 """More than this in the sockets' folder is no socket: the kernel is ended."""
 
@@ -55,14 +57,25 @@ class GradingProvisioner(LocalProvisioner):
         return kwargs
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> dict:
-        if self.warm:
-            try:
-                self.process = Kernel(self.warm, self.arguments, self.shared, self.allowed, self.uid)
-                self.pid, self.pgid = self.process.pid, None
-                return self.connection_info
-            except OSError:
-                self.process = None
-        return await super().launch_kernel(cmd, **kwargs)
+        try:
+            self.process = Kernel(self.warm, self.arguments, self.shared, self.allowed, self.uid) if self.warm else None
+        except OSError:
+            self.process = None
+        if self.process:
+            self.pid, self.pgid = self.process.pid, None
+        else:
+            await super().launch_kernel(cmd, **kwargs)
+        await self._until_it_listens()
+        return self.connection_info
+
+    async def _until_it_listens(self) -> None:
+        """A connection that comes too early is tried again only a tenth of a second later."""
+        if self.connection_info["transport"] != "ipc":
+            return
+        sockets = [f"{self.connection_info['ip']}-{self.connection_info[f'{name}_port']}" for name in ("shell", "iopub", "control")]
+        end = time.monotonic() + LISTEN_SECONDS
+        while not all(map(os.path.exists, sockets)) and self.process.poll() is None and time.monotonic() < end:
+            await asyncio.sleep(0.002)
 
     async def poll(self) -> int | None:
         """As in the base class; a kernel that uses too much is ended here, where nbval's waiting comes by."""
@@ -135,7 +148,9 @@ def adopt_orphans() -> None:
     if sys.platform == "linux":
         import ctypes
 
-        ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+        libc = ctypes.CDLL(None)
+        libc.prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+        libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG: a grader that was killed leaves nothing running
 
 
 def _kill_orphans() -> None:

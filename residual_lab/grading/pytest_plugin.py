@@ -6,6 +6,7 @@ Running the cells and comparing their outputs is nbval's own code, as installed.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections import deque
@@ -16,14 +17,19 @@ from queue import Empty
 import nbval.plugin
 import pytest
 import zmq
+from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from nbval.kernel import RunningKernel
 
 from .compose import ANSWER, CHECK, GRADE
 from .provisioner import adopt_orphans
+from .warm import Kernel
 from .wire import EVENTS, OUTPUT, PROVISIONER
 
 MAX_TEXT = 600
+START_SECONDS = 60
+OUTPUT_SECONDS = 5
+"""nbval waits as long for a message; here for all that come after a cell's time is up."""
 
 
 class KernelDied(RuntimeError):
@@ -35,21 +41,42 @@ class TooMuchOutput(RuntimeError):
 
 
 class WatchedKernel(RunningKernel):
-    """nbval's kernel, which notices at once that it died, and takes only so much output.
+    """nbval's kernel, which notices at once that it died, takes only so much output, and starts and ends without fixed waits.
 
     The base class waits for the whole timeout of a cell for a dead kernel, and reads outputs only after the reply.
     """
 
     def __init__(self, *arguments, **options):
         self.unread: deque = deque()
+        self.end = math.inf
         super().__init__(*arguments, **options)
+
+    def _ensure_iopub_up(self):
+        """The base class waits a second for each message that was published before we listened."""
+        for _ in range(START_SECONDS * 10):
+            request = self.kc.kernel_info()
+            self.await_reply(request, timeout=START_SECONDS)
+            try:
+                return self.await_idle(request, 0.1)
+            except Empty:
+                continue
+        raise RuntimeError("iopub is silent")
+
+    def stop(self):
+        """A warm process ends a kernel at once; jupyter_client looks every tenth of a second whether it did."""
+        process = self.km.provisioner and self.km.provisioner.process
+        if isinstance(process, Kernel):
+            process.kill()
+            process.wait(5)
+        super().stop()
 
     def await_reply(self, msg_id, timeout=None):
         shell, iopub = self.kc.shell_channel.socket, self.kc.iopub_channel.socket
         poller = zmq.Poller()
         poller.register(shell, zmq.POLLIN)
         poller.register(iopub, zmq.POLLIN)
-        end, size = time.monotonic() + (timeout or 1e9), 0
+        end, size = time.monotonic() + (timeout or math.inf), 0
+        self.end = end + OUTPUT_SECONDS
         while True:
             ready = dict(poller.poll(200))
             if iopub in ready:
@@ -70,6 +97,8 @@ class WatchedKernel(RunningKernel):
                 raise Empty
 
     def get_message(self, stream, timeout=None):
+        if stream == "iopub" and time.monotonic() > self.end:
+            raise Empty  # a kernel may send for ever and never say that it is idle
         if stream == "iopub" and self.unread:
             return self.unread.popleft()
         return super().get_message(stream, timeout=timeout)
@@ -77,6 +106,7 @@ class WatchedKernel(RunningKernel):
 
 def pytest_configure(config):
     nbval.plugin.RunningKernel = WatchedKernel
+    BlockingKernelClient.wait_for_ready = lambda self, timeout=None: None  # `_ensure_iopub_up` waits for the same
     group = KernelProvisionerFactory.GROUP_NAME
     entry = EntryPoint(PROVISIONER, "residual_lab.grading.provisioner:GradingProvisioner", group)
     KernelProvisionerFactory.instance().provisioners[PROVISIONER] = entry
