@@ -17,15 +17,16 @@ OLDEST = (3, 11)
 NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
 USAGE = """사용법: python3 residual_lab/bootstrap.py <명령>
 
-  learn   환경을 만들고 JupyterLab(한국어)으로 코스 지도를 엽니다
-  test    CI와 똑같이 모든 시험을 돌립니다
-  site    사이트를 만들어 이 컴퓨터에서 엽니다
-  bench   랩의 빠르기를 잽니다
-  setup   학습 환경만 만듭니다
-  pages   사이트를 만들기만 합니다
-  links   사이트의 바깥 링크를 모두 확인합니다
-  colab   Colab과 같은 판에서 랩을 시험합니다
-  wheel   설치할 수 있는 파일(휠)을 dist에 만듭니다"""
+  learn          환경을 만들고 JupyterLab(한국어)으로 코스 지도를 엽니다
+  test           CI와 똑같이 모든 시험을 돌립니다
+  site           사이트를 만들어 이 컴퓨터에서 엽니다
+  bench          랩의 빠르기를 잽니다
+  bench-grading  채점의 빠르기를 nbval, nbgrader와 견줍니다
+  setup          학습 환경만 만듭니다
+  pages          사이트를 만들기만 합니다
+  links          사이트의 바깥 링크를 모두 확인합니다
+  colab          Colab과 같은 판에서 랩을 시험합니다
+  wheel          설치할 수 있는 파일(휠)을 dist에 만듭니다"""
 
 
 def say(text, stream=None):

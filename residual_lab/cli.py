@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
         if error.name.partition(".")[0] == "residual_lab":
             raise
         print(f"이 명령에 필요한 패키지가 없습니다: {error.name}\n"
-              '저장소 폴더에서 다음을 실행하십시오: pip install -c constraints.txt -e ".[learner,test,site]"', file=sys.stderr)
+              '저장소 폴더에서 다음을 실행하십시오: pip install -c constraints.txt -e ".[learner,test,site,cluster]"', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\n중단했습니다.", file=sys.stderr)

@@ -28,7 +28,7 @@ def test_every_workflow_is_there():
 
 
 def test_make_knows_what_the_bootstrap_knows():
-    assert TARGETS == set(environment.MAIN_EXTRAS) == set(re.findall(r"^  (\w+) ", USAGE, re.MULTILINE))
+    assert TARGETS == set(environment.MAIN_EXTRAS) == set(re.findall(r"^  ([\w-]+) ", USAGE, re.MULTILINE))
 
 
 @each_file

@@ -5,3 +5,5 @@ two into notebooks, `reference` finds the expected values in a trusted kernel, `
 from `provisioner` inside what `sandbox` offers, `verdict` turns what nbval said into points and reasons, `batch` does it
 for a folder, `reports`, `html` and `lms` write it down, `cli` is ``residual-lab grade``.
 """
+
+from residual_lab.notebooks import quick  # noqa: F401

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from residual_lab.notebooks.text import NotebookError
@@ -14,9 +15,10 @@ from residual_lab.paths import CHECKOUT
 
 from . import html, lms, reports, sandbox
 from .batch import Batch
+from .cluster import Cluster, NoCluster
 from .exercise import find_exercises
 from .grade import Grader
-from .roster import BadRoster, Learner, read_roster
+from .roster import BadRoster, Learner, normal, read_roster
 from .sandbox import Limits, NoSandbox
 from .verdict import LABELS, Result, TaskResult
 
@@ -31,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classroom50", type=Path, metavar="파일", help="Classroom 50의 result.json으로 씁니다(파일 하나를 채점할 때)")
     parser.add_argument("--require-sandbox", action="store_true", help="샌드박스(bubblewrap이나 docker)가 없으면 채점하지 않습니다")
     parser.add_argument("--sandbox", choices=["bwrap", "docker", "plain"], metavar="이름", help="쓸 보호: bwrap, docker, plain(없으면 고릅니다)")
-    parser.add_argument("--jobs", type=int, default=max(1, min(8, os.cpu_count() or 1)), metavar="수", help="한꺼번에 채점할 수(기본: 코어 수)")
+    parser.add_argument("--jobs", type=int, metavar="수", help="한꺼번에 채점할 수(기본: 코어 수)")
+    parser.add_argument("--scheduler", metavar="주소", help="dask.distributed 스케줄러의 주소(예: tcp://10.0.0.5:8786). 그 워커들이 나누어 채점합니다")
     parser.add_argument("--cold", action="store_true", help="커널을 미리 데워 두지 않고 하나씩 새로 시작합니다(느리지만 결과는 같습니다)")
     parser.add_argument("--timeout", type=float, default=Limits.cell_seconds, metavar="초", help="셀 하나의 시간 제한(기본 60초)")
 
@@ -47,14 +50,15 @@ def run(args: argparse.Namespace, root: Path = CHECKOUT) -> int:
         print(f"없는 파일입니다: {', '.join(map(str, missing))}", file=sys.stderr)
         return 2
     try:
-        protection = sandbox.choose(args.sandbox, required=args.require_sandbox)
+        exercises, roster = find_exercises(root), read_roster(args.roster) if args.roster else []
         limits = Limits(cell_seconds=args.timeout, cpu_seconds=int(2 * args.timeout))
-        grader = Grader(find_exercises(root), protection, limits)
-        grader.use_warm = not args.cold
-        roster = read_roster(args.roster) if args.roster else []
-        print(f"보호: {protection.label}", flush=True)
-        return _class(args, grader, paths[0], roster) if folders else _files(args, grader, paths)
-    except (NotebookError, NoSandbox, BadRoster) as problem:
+        with Cluster(args.scheduler, args.sandbox, required=args.require_sandbox) if args.scheduler else nullcontext() as cluster:
+            protection = cluster.protection if cluster else sandbox.choose(args.sandbox, required=args.require_sandbox)
+            grader = Grader(exercises, protection, limits)
+            grader.use_warm, grader.cluster = not args.cold, cluster
+            print(f"보호: {protection.label}", flush=True)
+            return _class(args, grader, paths[0], roster) if folders else _files(args, grader, paths)
+    except (NotebookError, NoSandbox, NoCluster, BadRoster) as problem:
         print(problem, file=sys.stderr)
         return 1
 
@@ -63,7 +67,7 @@ def _files(args: argparse.Namespace, grader: Grader, paths: list[Path]) -> int:
     results = []
     for path in paths:
         print(f"\n{path}", flush=True)
-        result = grader.result(path, path.stem, _tell)
+        result = grader.result(path, normal(path.stem), _tell)
         results.append(result)
         for note in result.notes:
             print(f"※ {note}")
@@ -82,7 +86,8 @@ def _tell(task: TaskResult) -> None:
 
 
 def _class(args: argparse.Namespace, grader: Grader, folder: Path, roster: list[Learner]) -> int:
-    batch = Batch(grader, folder, args.out, roster, max(1, args.jobs))
+    jobs = args.jobs or (grader.cluster.threads if grader.cluster else min(8, os.cpu_count() or 1))
+    batch = Batch(grader, folder, args.out, roster, max(1, jobs))
     start = time.monotonic()
 
     def progress(result: Result, done: int, total: int) -> None:

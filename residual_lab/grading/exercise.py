@@ -12,6 +12,7 @@ from residual_lab.notebooks.exercise import DEFAULT_STUB, ROLES, read_tasks, stu
 from residual_lab.notebooks.text import NotebookError, Source, read_source, tags
 
 PRELUDE = Path(__file__).with_name("prelude.py")
+_IMPORTED = re.compile(r"^(?:from|import)\s+([\w.]+)", re.MULTILINE)
 _HEADING = re.compile(r"^##\s*과제\s+(\d+-\d+)\s*·\s*(.+)$", re.MULTILINE)
 
 
@@ -42,6 +43,12 @@ class Exercise:
     @property
     def points(self) -> int:
         return sum(task.points for task in self.tasks)
+
+    @property
+    def modules(self) -> set[str]:
+        """Names that the exercise's own cells import."""
+        cells = [*self.setup, *(source for task in self.tasks for source in (task.check, task.grade))]
+        return {name for source in cells for name in _IMPORTED.findall(source)}
 
     @cached_property
     def fingerprint(self) -> str:

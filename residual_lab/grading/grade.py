@@ -8,7 +8,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nbformat import NotebookNode
+
 from . import session, warm
+from .cluster import Cluster
 from .compose import task_notebook
 from .exercise import Exercise
 from .reference import Expected, find_expected
@@ -27,6 +30,8 @@ class Grader:
     expected: dict[str, dict[str, Expected]] = field(default_factory=dict)
     use_warm: bool = True
     warm_at: str | None = None
+    cluster: Cluster | None = None
+    """Where notebooks are run instead of on this machine."""
     find: Callable[[Exercise], dict[str, Expected]] = find_expected
 
     def expect(self, exercise: Exercise) -> dict[str, Expected]:
@@ -34,14 +39,20 @@ class Grader:
             self.expected[exercise.slug] = self.find(exercise)
         return self.expected[exercise.slug]
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """What a warm process imports for these exercises: what their own cells do. Nothing where there is to be none."""
+        named = sorted({name for exercise in self.exercises.values() for name in exercise.modules})
+        later = [more for name in named for more in warm.AT_FIRST_USE.get(name, ())]
+        return (*warm.MODULES, *named, *later) if self.use_warm else ()
+
     @contextmanager
     def warmed(self) -> Iterator[None]:
         """Kernels inside are forked from a warm process, if there can be one; on the main thread only."""
-        if not self.use_warm or self.warm_at:
+        if not self.use_warm or self.warm_at or self.cluster:
             yield
             return
-        torch = any("torch" in source for exercise in self.exercises.values() for source in exercise.setup)
-        with warm.Warm(self.protection, warm.MODULES + (warm.TORCH if torch else ())) as process:
+        with warm.Warm(self.protection, self.modules) as process:
             self.warm_at = process.address
             try:
                 yield
@@ -72,8 +83,13 @@ class Grader:
             key, task = owners[name]
             on_task(key, judge(task, said, self.limits.cell_seconds))
 
-        for name in session.run(notebooks, self.protection, self.limits, heard, stop, self.warm_at) if notebooks else ():
+        for name in self._run(notebooks, heard, stop) if notebooks else ():
             heard(name, None)
+
+    def _run(self, notebooks: Mapping[str, NotebookNode], heard: Callable[[str, session.Heard], None], stop: threading.Event | None) -> set[str]:
+        if self.cluster:
+            return self.cluster.run(notebooks, self.limits, heard, stop, self.modules)
+        return session.run(notebooks, self.protection, self.limits, heard, stop, self.warm_at)
 
     def result(self, path: Path, learner: str = "", on_task: Callable[[TaskResult], None] = lambda task: None) -> Result:
         """One file by itself."""

@@ -4,6 +4,8 @@ import json
 import os
 import sys
 
+sys.modules.setdefault("debugpy", None)  # half of a kernel's start, and nobody will debug it
+
 
 def set_limits(limits):
     """``limits`` from names of `resource` (``AS``, ``CPU`` …) to numbers; what a system does not have is left out."""
@@ -34,7 +36,7 @@ def start_kernel(arguments):
     from ipykernel.kernelapp import launch_new_instance
 
     # What a library writes past Python would be published by a thread, whenever it comes by: in another cell's output.
-    sys.argv = ["ipykernel_launcher", *arguments, "--IPKernelApp.capture_fd_output=False"]
+    sys.argv = ["ipykernel_launcher", *arguments, "--IPKernelApp.capture_fd_output=False", "--HistoryManager.enabled=False"]
     launch_new_instance()
 
 

@@ -95,7 +95,7 @@ def _start(folder: Path, config: dict, limits: Limits) -> subprocess.Popen:
            "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])}
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PYTEST_", "NBVAL_", "COV_CORE_"))}
     arguments = [sys.executable, "-m", "pytest", "-q", "--tb=no", "--no-header", "--no-summary", "-c", str(folder / "pytest.ini"), "--rootdir", str(folder), "--noconftest",
-                 "-p", "no:cacheprovider", "-p", "nbval.plugin", "-p", "residual_lab.grading.pytest_plugin", "--nbval",
+                 "-p", "no:cacheprovider", "-p", "residual_lab.grading.pytest_plugin", "-p", "nbval.plugin", "--nbval",
                  "--nbval-kernel-name", KERNEL, "--nbval-cell-timeout", str(limits.cell_seconds), str(folder)]
     log = (folder / "pytest.log").open("w")
     with log:

@@ -16,9 +16,15 @@ from . import sandbox
 from .sandbox import Limits, Protection
 
 ZYGOTE = Path(__file__).with_name("zygote.py")
-MODULES = ("numpy", "IPython.core.completer", "IPython.utils.capture", "matplotlib_inline.backend_inline", "ipykernel.kernelapp",
-           "ipykernel.ipkernel", "ipykernel.zmqshell", "psutil")
-TORCH = ("torch", "torch.nn.functional", "torch.utils.checkpoint", "torch.utils._python_dispatch", "matplotlib.pyplot")
+MODULES = ("numpy", "IPython.core.completer", "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.oinspect",
+           "IPython.extensions.storemagic", "IPython.utils.capture", "matplotlib_inline.backend_inline", "ipykernel.debugger",
+           "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "psutil", "tornado.platform.asyncio")
+AT_FIRST_USE = {
+    "torch": ("torch.fx.experimental.symbolic_shapes", "matplotlib.pyplot"),
+    "torch.utils.checkpoint": ("torch._dynamo",),
+    "torch.utils._python_dispatch": ("torch._dynamo",),
+}
+"""What else a module imports when it is first used: hundreds of modules, which every kernel would import by itself."""
 START_SECONDS = 120
 
 

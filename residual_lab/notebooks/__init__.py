@@ -3,3 +3,5 @@
 `text` reads a source and gives every cell its id, `exercise` knows tasks and wrong answers, `execute` runs and
 writes, `stale` compares what is stored with what the sources say, `cli` is ``residual-lab notebooks``.
 """
+
+from . import quick  # noqa: F401
