@@ -7,10 +7,9 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from .exercise import PRELUDE, Exercise, GradedTask
 from .submission import needed
+from .wire import ANSWER, CHECK, GRADE
 
 IGNORED = {"tags": ["nbval-ignore-output"]}
-ANSWER, GRADE, CHECK = "answer", "grade", "check"
-"""Ids of the cells whose outcome is told apart."""
 
 
 def grade_source(task: GradedTask, seed: int) -> str:

@@ -75,7 +75,7 @@ class GradingProvisioner(LocalProvisioner):
         sockets = [f"{self.connection_info['ip']}-{self.connection_info[f'{name}_port']}" for name in ("shell", "iopub", "control")]
         end = time.monotonic() + LISTEN_SECONDS
         while not all(map(os.path.exists, sockets)) and self.process.poll() is None and time.monotonic() < end:
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(0.005)
 
     async def poll(self) -> int | None:
         """As in the base class; a kernel that uses too much is ended here, where nbval's waiting comes by."""
@@ -124,7 +124,8 @@ class GradingProvisioner(LocalProvisioner):
         await super().cleanup(restart=restart)
         if isinstance(self.process, Kernel):
             self.process.close()
-        _kill_orphans()
+        else:
+            _kill_orphans()
         if not restart:
             shutil.rmtree(self.shared, ignore_errors=True)
 
