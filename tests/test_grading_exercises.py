@@ -4,7 +4,7 @@ import json
 
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_code_cell, new_notebook
 
 from residual_lab.grading import sandbox
 from residual_lab.grading.compose import reference_notebook
@@ -33,47 +33,52 @@ def test_an_untouched_exercise_gets_nothing_without_a_kernel(source):
     assert submission.notes == []
 
 
-@each_solution
-def test_wrong_answers_show_other_values_and_the_solution_the_same_again(source):
-    """One trusted kernel: the reference's own search for seeds, then the grade cell after every wrong answer, then the solution's."""
-    graded = read_exercise(source)
-    wrong = {task.name: task.wrong for task in exercise.read_tasks(source)}
-    notebook = reference_notebook(graded, {task.name: list(range(1, 201)) for task in graded.tasks})
-    given = len(notebook.cells)
-    about = []
-    for task in graded.tasks:
-        again = f"print(_json.dumps(_residual_lab_again({task.name!r}, {task.grade!r})))"
-        for answer in [*(cell.source for cell in wrong[task.name]), task.solution]:
-            notebook.cells += [new_code_cell(answer), new_code_cell(again)]
-            about.append((task.name, answer))
-    for task in graded.tasks:
-        cell = next(each for each in notebook.cells if each.id == f"grade-{task.name}")
-        cell.source = f"_found = _residual_lab_search(range(1, 201), {task.grade!r}); _kept[{task.name!r}] = _found; print(_json.dumps(_found))"
-    notebook.cells[given - len(graded.tasks) - 1].source += AGAIN
-    done = execute.run_cells(notebook, source, allow_errors=True).cells
-    for cell in done[:given]:
-        assert not [output for output in cell.outputs if output.output_type == "error"], cell.outputs
-        if cell.id.startswith("grade-"):
-            found = json.loads(cell.outputs[0].text)
-            assert found["seed"] is not None and found["text"].strip(), f"{cell.id}: {found['text']}"
-    accepted = []
-    for (task, answer), cell in zip(about, done[given + 1 :: 2], strict=True):
-        same = json.loads(cell.outputs[0].text)
-        solution = next(each.solution for each in graded.tasks if each.name == task)
-        if same != (answer == solution):
-            accepted.append(f"{task}: {answer}")
-    assert not accepted, "\n\n".join(accepted)
-
-
+SEEDS = list(range(1, 201))
 AGAIN = """
-_kept = {}
+import json as _json
 
-def _residual_lab_again(task, body):
+def _residual_lab_again(found, body):
     try:
-        return _residual_lab_grade(_kept[task]["seed"], body, globals()) == _kept[task]["text"]
+        return _residual_lab_grade(found["seed"], body, globals()) == found["text"]
     except Exception:
         return False
 """
+
+
+def cells_of(source):
+    """The reference's own search for seeds, then the grade cell after every wrong answer and after the solution; ids tell them apart."""
+    graded = read_exercise(source)
+    wrong = {task.name: [cell.source for cell in task.wrong] for task in exercise.read_tasks(source)}
+    cells = [new_code_cell("%reset -f"), *reference_notebook(graded, {task.name: SEEDS for task in graded.tasks}).cells, new_code_cell(AGAIN)]
+    for number, task in enumerate(graded.tasks):
+        search = next(cell for cell in cells if cell.id == f"grade-{task.name}")
+        search.source = f"_found_{number} = _residual_lab_search({SEEDS}, {task.grade!r}); print(_json.dumps(_found_{number}))"
+        for place, answer in enumerate([*wrong[task.name], task.solution]):
+            kind = "again" if place == len(wrong[task.name]) else f"wrong-{place}"
+            again = f"print(_json.dumps(_residual_lab_again(_found_{number}, {task.grade!r})))"
+            cells += [new_code_cell(answer), new_code_cell(again, id=f"{kind}-{task.name}")]
+    return cells
+
+
+@pytest.fixture(scope="module")
+def shown(request):
+    """{id: what the cell printed} of all exercises that are asked for, from one trusted kernel: torch is imported once."""
+    asked = {item.callspec.params["source"] for item in request.session.items if "shown" in getattr(item, "fixturenames", ())}
+    sources = [source for source in SOLUTIONS if source in asked]
+    notebook = new_notebook(cells=[cell for source in sources for cell in cells_of(source)])
+    done = execute.run_cells(notebook, sources[0], allow_errors=True).cells
+    return {cell.id: "".join(output.get("text", f"{output.get('ename')}: {output.get('evalue')}") for output in cell.outputs) for cell in done}
+
+
+@each_solution
+def test_wrong_answers_show_other_values_and_the_solution_the_same_again(source, shown):
+    tasks = exercise.read_tasks(source)
+    for task in tasks:
+        found = json.loads(shown[f"grade-{task.name}"])
+        assert found["seed"] is not None and found["text"].strip(), f"grade-{task.name}: {found['text']}"
+        assert shown[f"again-{task.name}"] == "true\n", shown[f"again-{task.name}"]
+    accepted = [f"{task.name}: {cell.source}" for task in tasks for place, cell in enumerate(task.wrong) if shown[f"wrong-{place}-{task.name}"] != "false\n"]
+    assert not accepted, "\n\n".join(accepted)
 
 
 def test_a_solution_gets_every_point_in_the_sandbox(tmp_path):
