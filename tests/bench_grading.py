@@ -144,7 +144,8 @@ def prepare_nbgrader(place: Path, exercise: str) -> None:
 
 
 def run(command: list[str], place: Path, allowed: tuple[int, ...] = (0,)) -> None:
-    own = {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "RESIDUAL_LAB_HOME": str(place / "home")}
+    path = os.pathsep.join([str(Path(command[0]).parent), os.environ["PATH"]])  # nbgrader calls its own database's program
+    own = {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", "RESIDUAL_LAB_HOME": str(place / "home"), "PATH": path}
     done = subprocess.run(command, cwd=place, env={**os.environ, **own}, capture_output=True, text=True)
     if done.returncode not in allowed:
         sys.exit(f"{' '.join(command[:6])} …: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")

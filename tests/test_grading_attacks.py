@@ -45,8 +45,8 @@ def graded(tmp_path_factory):
     found: dict[str, dict] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESIDUAL_LAB_TEST_SECRET", "1")
-        with grader.warmed():
-            assert grader.warm_at, "the warm process did not start"
+        with grader.warmed(grader.exercises.values()):
+            assert grader.warm.address, "the warm process did not start"
             grader.grade(work, lambda name, result: found.setdefault(name, {}).__setitem__(result.task, result))
         cold = {name: entry for name, entry in work.items() if name.startswith("reach: ") or name in ALSO_COLD}
         grader.grade(cold, lambda name, result: found.setdefault(f"cold {name}", {}).__setitem__(result.task, result))

@@ -1,5 +1,6 @@
 """Grading on a cluster: two workers give what this machine gives, are interrupted as it is, and what is missing is said."""
 
+import functools
 import sys
 import time
 
@@ -11,6 +12,7 @@ from residual_lab.grading.batch import STATE, Batch
 from residual_lab.grading.cluster import Cluster, NoCluster
 from residual_lab.grading.exercise import find_exercises
 from residual_lab.grading.grade import Grader
+from residual_lab.grading.reference import find_expected
 from residual_lab.grading.sandbox import Limits
 
 HALF_A_LETTER = '''# 과제 1-1
@@ -46,8 +48,12 @@ def handed_in(tmp_path_factory):
     return root
 
 
+EXPECTED = functools.cache(find_expected)
+
+
 def batch_of(root, out, cluster=None):
-    grader = Grader(find_exercises(root), cluster.protection if cluster else sandbox.choose("bwrap"), Limits(cell_seconds=20), cluster=cluster)
+    protection = cluster.protection if cluster else sandbox.choose("bwrap")
+    grader = Grader(find_exercises(root), protection, Limits(cell_seconds=20), cluster=cluster, find=lambda exercise: EXPECTED(exercise))
     return Batch(grader, root / "in", out, jobs=cluster.threads if cluster else 1)
 
 

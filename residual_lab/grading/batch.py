@@ -19,8 +19,8 @@ from .roster import Learner, find_learner, normal
 from .submission import Submission, Unreadable
 from .verdict import GRADER, Result, TaskResult, unreadable
 
-CHUNK = 8
-"""Submissions a pytest process takes at once: its start costs about a second and a half of computing."""
+CHUNK = 25
+"""Submissions a pytest process takes at once: its start costs about as much computing as one of them."""
 STATE = ".state"
 
 
@@ -123,11 +123,12 @@ class Batch:
         return whose
 
     def _grade(self, todo: list, finish: Callable[[Result, str | None], None]) -> None:
-        for exercise in {entry[3].slug: entry[3] for entry in todo}.values():
-            self.grader.expect(exercise)
+        exercises = list({entry[3].slug: entry[3] for entry in todo}.values())
         size = max(1, min(CHUNK, -(-len(todo) // self.jobs)))
         chunks = [todo[start : start + size] for start in range(0, len(todo), size)]
-        with self.grader.warmed() if todo else nullcontext(), ThreadPoolExecutor(max_workers=self.jobs) as pool:
+        with self.grader.warmed(exercises) if todo else nullcontext(), ThreadPoolExecutor(max_workers=self.jobs) as pool:
+            for exercise in exercises:
+                self.grader.expect(exercise)
             running = [pool.submit(self._chunk, chunk, finish) for chunk in chunks]
             try:
                 while running:

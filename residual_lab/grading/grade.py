@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nbformat import NotebookNode
-
-from . import session, warm
+from . import session
 from .cluster import Cluster
 from .compose import task_notebook
 from .exercise import Exercise
@@ -18,6 +16,7 @@ from .reference import Expected, find_expected
 from .sandbox import Limits, Protection
 from .submission import Submission, Unreadable, read_cells, take_answers, which_exercise
 from .verdict import Result, TaskResult, judge, unreadable, without_running
+from .warm import AT_FIRST_USE, MODULES, Warm
 
 
 @dataclass
@@ -29,7 +28,7 @@ class Grader:
     limits: Limits = Limits()
     expected: dict[str, dict[str, Expected]] = field(default_factory=dict)
     use_warm: bool = True
-    warm_at: str | None = None
+    warm: Warm | None = None
     cluster: Cluster | None = None
     """Where notebooks are run instead of on this machine."""
     find: Callable[[Exercise], dict[str, Expected]] = find_expected
@@ -39,25 +38,23 @@ class Grader:
             self.expected[exercise.slug] = self.find(exercise)
         return self.expected[exercise.slug]
 
-    @property
-    def modules(self) -> tuple[str, ...]:
+    def modules(self, exercises: Iterable[Exercise]) -> tuple[str, ...]:
         """What a warm process imports for these exercises: what their own cells do. Nothing where there is to be none."""
-        named = sorted({name for exercise in self.exercises.values() for name in exercise.modules})
-        later = [more for name in named for more in warm.AT_FIRST_USE.get(name, ())]
-        return (*warm.MODULES, *named, *later) if self.use_warm else ()
+        named = sorted({name for exercise in exercises for name in exercise.modules})
+        later = [more for name in named for more in AT_FIRST_USE.get(name, ())]
+        return (*MODULES, *named, *later) if self.use_warm else ()
 
     @contextmanager
-    def warmed(self) -> Iterator[None]:
-        """Kernels inside are forked from a warm process, if there can be one; on the main thread only."""
-        if not self.use_warm or self.warm_at or self.cluster:
+    def warmed(self, exercises: Iterable[Exercise]) -> Iterator[None]:
+        """Kernels inside are forked from a warm process, if there can be one. It starts while expected values are found."""
+        if not self.use_warm or self.warm or self.cluster:
             yield
             return
-        with warm.Warm(self.protection, self.modules) as process:
-            self.warm_at = process.address
+        with Warm(self.protection, self.modules(exercises)) as self.warm:
             try:
                 yield
             finally:
-                self.warm_at = None
+                self.warm = None
 
     def open(self, path: Path) -> tuple[Exercise, Submission]:
         """The exercise and the answers of a file; `Unreadable` says what is wrong with it."""
@@ -83,13 +80,14 @@ class Grader:
             key, task = owners[name]
             on_task(key, judge(task, said, self.limits.cell_seconds))
 
-        for name in self._run(notebooks, heard, stop) if notebooks else ():
+        if not notebooks:
+            lost = set()
+        elif self.cluster:
+            lost = self.cluster.run(notebooks, self.limits, heard, stop, self.modules(exercise for exercise, _ in work.values()))
+        else:
+            lost = session.run(notebooks, self.protection, self.limits, heard, stop, self.warm.address if self.warm else None)
+        for name in lost:
             heard(name, None)
-
-    def _run(self, notebooks: Mapping[str, NotebookNode], heard: Callable[[str, session.Heard], None], stop: threading.Event | None) -> set[str]:
-        if self.cluster:
-            return self.cluster.run(notebooks, self.limits, heard, stop, self.modules)
-        return session.run(notebooks, self.protection, self.limits, heard, stop, self.warm_at)
 
     def result(self, path: Path, learner: str = "", on_task: Callable[[TaskResult], None] = lambda task: None) -> Result:
         """One file by itself."""
@@ -103,7 +101,7 @@ class Grader:
             found[task.task] = task
             on_task(task)
 
-        with self.warmed() if submission.answers else nullcontext():
+        with self.warmed([exercise]) if submission.answers else nullcontext():
             self.grade({"": (exercise, submission)}, keep)
         tasks = [found[task.name] for task in exercise.tasks]
         return Result(learner, exercise.slug, exercise.title, str(path), tasks, submission.notes, self.protection.name)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -29,27 +30,33 @@ START_SECONDS = 120
 
 
 class Warm:
-    """One warm process in the sandbox, as a context; ``address`` is None where there is none, and kernels start cold."""
+    """One warm process in the sandbox, as a context. ``address`` waits for it; it is None where there is none, and kernels start cold."""
 
     def __init__(self, protection: Protection, modules: tuple[str, ...] = MODULES):
         self.protection, self.modules = protection, modules
-        self.address: str | None = None
         self.folder: Path | None = None
         self.process: subprocess.Popen | None = None
+        self._lock, self._answered = threading.Lock(), False
+        self._address: str | None = None
 
     def __enter__(self) -> Warm:
-        """Started from the main thread: bubblewrap ends the process with the thread that started it."""
+        """Started from a thread that outlives it: bubblewrap ends the process with the thread that started it."""
         if self.protection.name == "bwrap" and sys.platform == "linux":
             self.folder = Path(tempfile.mkdtemp(prefix="rl-warm-"))
-            address = str(self.folder / "zygote")
-            line = [*sandbox.bubblewrap(self.protection, self.folder, forks=True), sys.executable, "-s", str(ZYGOTE), address, json.dumps(self.modules)]
+            self._address = str(self.folder / "zygote")
+            line = [*sandbox.bubblewrap(self.protection, self.folder, forks=True), sys.executable, "-s", str(ZYGOTE), self._address, json.dumps(self.modules)]
             log = None if os.environ.get("RESIDUAL_LAB_GRADE_DEBUG") else subprocess.DEVNULL
             self.process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True)
-            if self._answers(address):
-                self.address = address
-            else:
-                self.__exit__()
         return self
+
+    @property
+    def address(self) -> str | None:
+        with self._lock:
+            if self._address and not self._answered:
+                self._answered = self._answers(self._address)
+                if not self._answered:
+                    self.__exit__()
+            return self._address
 
     def _answers(self, address: str) -> bool:
         """Whether the process came up and a child of it can shut itself in (a trial kernel that ends at once)."""
@@ -68,7 +75,7 @@ class Warm:
             return False
 
     def __exit__(self, *_) -> None:
-        self.address = None
+        self._address = None
         if self.process is not None:
             self.process.kill()
             self.process.wait()
