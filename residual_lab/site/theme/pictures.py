@@ -16,7 +16,7 @@ def _wait_to_be_seen(app: Sphinx, pagename, templatename, context, doctree) -> N
 
     def sized(match: re.Match) -> str:
         if match[1].endswith(".svg"):
-            return f'<img loading="lazy" '
+            return '<img loading="lazy" '
         with Image.open(files[match[1]]) as picture:
             width, height = picture.size
         return f'<img loading="lazy" width="{width}" height="{height}" '
