@@ -25,6 +25,7 @@ USAGE = """사용법: python3 residual_lab/bootstrap.py <명령>
   setup          학습 환경만 만듭니다
   pages          사이트를 만들기만 합니다
   links          사이트의 바깥 링크를 모두 확인합니다
+  spell          한국어 낱말을 사전에서 찾아봅니다(hunspell-ko가 있어야 합니다)
   colab          Colab과 같은 판에서 랩을 시험합니다
   wheel          설치할 수 있는 파일(휠)을 dist에 만듭니다"""
 

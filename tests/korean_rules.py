@@ -84,7 +84,8 @@ def _kind(inside: list[str]) -> str:
 
 
 def _words(markdown: str) -> str:
-    return re.sub(r"[*_]{1,2}", "", re.sub(r"\]\([^)\s]*\)", "]", _NOT_WORDS.sub("", markdown))).replace("\n", " ")
+    """The text alone; what is no word (code, a formula, an address) is an ellipsis."""
+    return re.sub(r"[*_]{1,2}", "", re.sub(r"\]\([^)\s]*\)", "]", _NOT_WORDS.sub("…", markdown))).replace("\n", " ")
 
 
 def code_pieces(source: str, path: str, offset: int = 0) -> Iterator[Piece]:

@@ -2,6 +2,7 @@
 
 import korean_rules
 import pytest
+import spelling
 
 from residual_lab.paths import CHECKOUT
 
@@ -68,3 +69,19 @@ def test_a_line_number_leads_to_the_place():
     front = "---\njupytext:\n  a: b\n---\n\n# 제목\n\n오차가 커진다.\n\n```{code-cell} ipython3\n:tags: [x]\n\nx = 1\nprint('끝났다.')\n```\n"
     places = {what: piece.line for piece in korean_rules.markdown_pieces(front, "a.md") for what in korean_rules.sentence_endings(piece)}
     assert list(places.values()) == [8, 14]
+
+
+def test_spelling_looks_at_words_not_at_what_follows_code_or_a_formula(tmp_path):
+    (tmp_path / "README.md").write_text("`F`의 값과 $x$를 더한 ResNet은 **잔차**입니다(3층짜리).\n\n> 인용한 글", encoding="utf-8")
+    assert set(spelling.words(tmp_path)) == {"값과", "더한", "잔차입니다", "인용한", "글"}
+
+
+def test_our_words_take_the_endings_of_words_like_them():
+    assert [spelling.known_as(word) for word in ("잔차", "커널", "로짓", "미분하다", "=열두")] == ["잔차/사과", "커널/물", "로짓/책", "미분하다/공부하다", "열두"]
+    lines = spelling.WORDS.read_text(encoding="utf-8").split("\n")[1:-1]
+    assert lines == sorted(set(lines))
+
+
+def test_spelling_tries_a_word_without_suffixes_that_the_dictionary_lacks():
+    assert "블록" in spelling.without_tail("블록뿐입니다") and "채워" in spelling.without_tail("채워집니다") and "깊이" in spelling.without_tail("깊이에서나")
+    assert list(spelling.without_tail("로짓가")) == []
