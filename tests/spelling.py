@@ -21,8 +21,6 @@ from residual_lab.paths import CHECKOUT
 WORDS = Path(__file__).with_name("words.txt")
 WORD = re.compile(r"(?<![\w…)\]”’」}%])[가-힣]+")
 """A run of Hangul that begins a word: what follows code, a formula, a number or a bracket is a particle of that."""
-NO_TEXTS = ("residual_lab/site/theme/search.py", "residual_lab/site/glossary.py")
-"""Files whose Korean strings are patterns."""
 _SUFFIX = "쯤에서|쯤의|쯤이|쯤|씩|뿐이|뿐|별로|별|끼리|들|짜리|째|까지|마다|부터|만|보다|집니다|집니까|진다|진|질수록|질|지고|지니|지지만|져|졌"
 _RARE = "에서나|에서야|에서의|에서는요|인지의|만큼은|만큼이나|만큼입니다|만큼|만으로도|만으로는|만으로|이라고도|일까|일까요|일지로|이기|이어야|이면"
 _PARTICLE = f"[은는이가을를의과와도에로만요나인일]|으로|으로는|로는|에는|에서|입니다|입니까|이고|이므로|이지|이지만|이나|이라|이다|{_RARE}"
@@ -37,9 +35,8 @@ def words(root: Path) -> dict[str, str]:
     """Every word with the place where it first stands."""
     found: dict[str, str] = {}
     for piece in korean_rules.pieces(root):
-        if piece.path not in NO_TEXTS:
-            for match in WORD.finditer(piece.text):
-                found.setdefault(match[0], f"{piece.path}:{piece.line}")
+        for match in WORD.finditer(piece.text):
+            found.setdefault(match[0], f"{piece.path}:{piece.line}")
     return found
 
 
