@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
 import urllib.request
 
 import pytest
+from math_core import LatexError
 
 from residual_lab import address
 from residual_lab.paths import CHECKOUT
 from residual_lab.site import sources
 from residual_lab.site.build import build
 from residual_lab.site.serve import make_server
+from residual_lab.site.theme.mathml import mathml
 
 
 def test_warning_fails_the_build(tmp_path):
     for name in ("_config.yml", "_toc.yml", "index.md"):
         shutil.copy(CHECKOUT / name, tmp_path)
-    (tmp_path / "index.md").write_text("# 지도\n\n### 건너뛴 제목\n", encoding="utf-8")
+    (tmp_path / "index.md").write_text("# 지도\n\n### 건너뛴 제목\n\n$\\unheardof$\n", encoding="utf-8")
     (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: index\n", encoding="utf-8")
-    with pytest.raises(sources.SiteError, match="경고도 오류로"):
+    with pytest.raises(sources.SiteError, match="경고도 오류로") as problem:
         build(tmp_path)
+    assert "Non-consecutive header" in str(problem.value) and "Unknown command" in str(problem.value)
+
+
+def test_formulas_are_mathml_that_chromium_draws_right():
+    assert mathml("x^2", display=False) == "<math><msup><mi>x</mi><mn>2</mn></msup></math>"
+    assert mathml("F'", display=True).startswith('<math display="block">') and 'class="prime"' in mathml("F'", display=False)
+    assert re.search(r"<msup><mrow><mo [^>]*>\)</mo></mrow>", mathml(r"\Big(x\Big)^2", display=False)), "the bracket is tall with its exponent, too"
+    for wrong in (r"\unheardof", "{x", r"\begin{nothing}x\end{nothing}"):
+        with pytest.raises(LatexError):
+            mathml(wrong, display=False)
 
 
 def test_links_reach_pages_or_the_repository(tmp_path):

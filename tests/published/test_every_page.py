@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from published.visit import EXERCISE, LESSONS, NARROW, PAGES, WIDE, Visit
+from residual_lab.site.theme import make_math_font
 
 MOST_KB = 300
 """What a page may weigh as web servers send it until it can be used, without its labs' recordings; and in all, without figures too."""
@@ -89,6 +90,12 @@ def test_every_link_into_a_page_reaches_its_place(html):
             if unquote(unescape(place)) not in places.get(page, ()):
                 missing.add(f"{name} -> {page}#{unquote(place)}")
     assert missing == set()
+
+
+def test_the_font_of_formulas_has_every_sign_that_they_use(html):
+    formulas = [formula for page in html.rglob("*.html") for formula in re.findall(r"<math.*?</math>", page.read_text(encoding="utf-8"), re.DOTALL)]
+    signs = {sign for formula in formulas for sign in unescape(re.sub(r"<mtext>.*?</mtext>|<[^>]+>", "", formula)) if not "가" <= sign <= "힣"}
+    assert len(formulas) > 500 and signs - {*make_math_font.LETTERS, *make_math_font.SIGNS} == set()
 
 
 @pytest.mark.parametrize("name", LESSONS)

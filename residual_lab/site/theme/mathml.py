@@ -16,6 +16,7 @@ from sphinx.util import logging
 _LOGGER = logging.getLogger(__name__)
 _CONVERTER = LatexToMathML(fancy_error=False)
 _TALL_BASE = re.compile(r"(?<=<msup>|<msub>)(<mo [^>]*minsize[^>]*>[^<]*</mo>)|(?<=<msubsup>)(<mo [^>]*minsize[^>]*>[^<]*</mo>)")
+_CLOSE_BEHIND = re.compile(r"<math>(?:(?!</math>).)*</math>[^\s<]{1,12}")
 
 
 def mathml(latex: str, *, display: bool) -> str:
@@ -48,5 +49,12 @@ def _block(writer, node: nodes.math_block) -> None:
     raise nodes.SkipNode
 
 
+def _hold_particles(app: Sphinx, pagename, templatename, context, doctree) -> None:
+    """Keep what is written close behind a formula (a particle, a bracket) on its line: browsers may break the line there."""
+    if "body" in context:
+        context["body"] = _CLOSE_BEHIND.sub(r'<span class="held">\g<0></span>', context["body"])
+
+
 def setup(app: Sphinx) -> None:
+    app.connect("html-page-context", _hold_particles)
     app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))
