@@ -23,25 +23,22 @@ class Stage(NamedTuple):
     """A stage that takes longer is stuck; it is ended, so that a run always ends with a summary."""
 
 
-IN_PARALLEL = ("--dist", "loadfile", "--no-loadscope-reorder", "--timeout", "600")
-"""A file of tests or a notebook keeps to one process, in the folders' order: browser tests and lessons, the longest, come
-first. A test that waits for ever (for a browser, a kernel) fails with the traceback of every thread."""
-TESTS = ("-n", "3", *IN_PARALLEL)
-"""Three processes for two cores, as the browser's tests mostly wait."""
-NOTEBOOKS = ("-n", "2", *IN_PARALLEL)
-"""Two: every kernel trains on one thread and waits for nothing."""
+IN_PARALLEL = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--timeout", "600")
+"""A file of tests or a notebook keeps to one process; two of them, as every process trains on one thread. They go in the folders'
+order: browser tests and lessons, the longest, come first. A test that waits for ever (for a browser, a kernel) fails with the
+traceback of every thread."""
 
 STAGES = (
-    Stage("시험", ("-m", "pytest", "-q", *TESTS, "--durations", "25", "tests"), minutes=60),
+    Stage("시험", ("-m", "pytest", "-q", *IN_PARALLEL, "--durations", "25", "tests"), minutes=60),
     Stage("노트북 출력 비교", ("-m", "pytest", "-q", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "120",
-                        *NOTEBOOKS, "lessons", "solutions")),
+                        *IN_PARALLEL, "lessons", "solutions")),
     Stage("노트북이 원본과 같은지", ("-m", "residual_lab.cli", "notebooks", "--check")),
     Stage("기록이 코드와 같은지", ("-m", "residual_lab.cli", "record", "--check")),
     Stage("사이트 만들기", ("-m", "residual_lab.cli", "site", "--build-only")),
 )
 
 
-COLAB_STAGES = (Stage("Colab 판의 시험", ("-m", "pytest", "-q", *TESTS, "tests/browser", "-k", "colab")),)
+COLAB_STAGES = (Stage("Colab 판의 시험", ("-m", "pytest", "-q", *IN_PARALLEL, "tests/browser", "-k", "colab")),)
 
 
 def main(prepare: Callable[[], tuple[Path, Path]], stages: tuple[Stage, ...] = STAGES) -> int:
