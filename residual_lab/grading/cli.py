@@ -116,11 +116,9 @@ def _class(args: argparse.Namespace, grader: Grader, folder: Path, roster: list[
 
 def _write(args: argparse.Namespace, results: list[Result], problems: list[str], grader: Grader, roster: list[Learner]) -> None:
     """Every report; one that cannot be written is told, and the others are still tried."""
-    out, learners = args.out, {}
-    for result in results:
-        learners.setdefault((result.learner, result.learner_id), []).append(result)
+    out = args.out
     files = {out / "junit.xml": reports.junit_xml(results)}
-    files |= {out / "learners" / html.file_name(*who): html.learner_page(own) for who, own in learners.items()}
+    files |= {out / "learners" / html.file_name(*who): html.learner_page(own) for who, own in reports.by_learner(results).items()}
     if args.moodle:
         files[out / "moodle.csv"] = lms.moodle(results, roster)
     if args.canvas:

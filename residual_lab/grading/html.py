@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from html import escape
 
-from .reports import mistakes
+from .reports import by_learner, mistakes
 from .sandbox import Protection
 from .verdict import LABELS, PASSED, UNTOUCHED, Result
 
@@ -53,9 +53,7 @@ def learner_page(results: Sequence[Result]) -> str:
 
 def class_page(results: Sequence[Result], problems: Sequence[str], protection: Protection) -> str:
     """Success rate and frequent mistakes of every task, then every learner."""
-    learners: dict[tuple[str, str], list[Result]] = {}
-    for r in results:
-        learners.setdefault((r.learner, r.learner_id), []).append(r)
+    learners = by_learner(results)
     parts = ["<h1>반 전체 채점 결과</h1>", f"<p>학습자 {len(learners)}명, 제출 {len(results)}개. 보호: {escape(protection.label)}.</p>"]
     parts += [f'<p class="note">{escape(problem)}</p>' for problem in problems]
     for exercise, title in dict.fromkeys((r.exercise, r.title) for r in results if r.exercise):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from .reports import cell, csv_text
+from .reports import by_learner, cell, csv_text
 from .roster import BadRoster, Learner, normal
 from .verdict import LABELS, PASSED, Result
 
@@ -32,8 +32,8 @@ def canvas(exported: Path, results: Sequence[Result], roster: Sequence[Learner])
     keys = [heads.index(name) for name in ("SIS User ID", "SIS Login ID", "ID", "Student") if name in heads]
     columns = {slug: _column(heads, slug) for slug in dict.fromkeys(r.exercise for r in results if r.exercise)}
     problems += [f"Canvas 표에 {slug}의 열이 없습니다. 과제를 먼저 만들고 다시 내보내십시오." for slug, column in columns.items() if column is None]
-    for (learner, learner_id), own in _by_learner(results).items():
-        known = next((one for one in roster if (one.id, one.label) == (learner_id, learner)), Learner(learner, learner_id))
+    for (learner, learner_id), own in by_learner(results).items():
+        known = _listed(roster, learner, learner_id)
         names = {normal(key) for key in (*known.keys(), known.name) if key}
         places = [row for row in rows[1:] if any(place < len(row) and normal(row[place]) in names for place in keys)]
         if len(places) != 1:
@@ -54,11 +54,9 @@ def _column(heads: Sequence[str], slug: str) -> int | None:
     return next(iter(exact + [place for place, head in enumerate(heads) if re.search(rf"(연습|exercise)\s*0*{int(number)}\b", head, re.IGNORECASE)]), None)
 
 
-def _by_learner(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
-    found: dict[tuple[str, str], list[Result]] = {}
-    for r in results:
-        found.setdefault((r.learner, r.learner_id), []).append(r)
-    return found
+def _listed(roster: Sequence[Learner], learner: str, learner_id: str) -> Learner:
+    """The roster's entry of a result's learner, or what the result itself knows."""
+    return next((one for one in roster if (one.id, one.label) == (learner_id, learner)), Learner(learner, learner_id))
 
 
 def _best(own: Sequence[Result]) -> dict[str, int]:
@@ -74,8 +72,8 @@ def moodle(results: Sequence[Result], roster: Sequence[Learner]) -> str:
     slugs = list(dict.fromkeys(r.exercise for r in results if r.exercise))
     columns = ["ID number", "Email address", "Full name"] + [name for slug in slugs for name in (slug, f"{slug} feedback")]
     rows = []
-    for (learner, learner_id), own in _by_learner(results).items():
-        known = next((one for one in roster if (one.id, one.label) == (learner_id, learner)), Learner(learner, learner_id))
+    for (learner, learner_id), own in by_learner(results).items():
+        known = _listed(roster, learner, learner_id)
         points, row = _best(own), [known.id, known.email, known.name]
         for slug in slugs:
             said = "; ".join(f"{t.task} {LABELS[t.status]}" for r in own if r.exercise == slug for t in r.tasks)

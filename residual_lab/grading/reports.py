@@ -16,6 +16,14 @@ from .verdict import LABELS, PASSED, UNTOUCHED, Result
 COLUMNS = ("learner", "learner_id", "exercise", "task", "title", "points", "max", "status", "reason", "hint", "file", "protection")
 
 
+def by_learner(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
+    """Everything that one learner (name, id) handed in, in the order of the results."""
+    found: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        found.setdefault((result.learner, result.learner_id), []).append(result)
+    return found
+
+
 def table(result: Result) -> str:
     """Task, points and reason, aligned for a terminal that shows Hangul two columns wide."""
     rows = [("과제", "점수", "결과", "이유")]

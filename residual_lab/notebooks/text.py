@@ -55,6 +55,11 @@ class Source:
     def text(self) -> str:
         return self.path.read_text(encoding="utf-8")
 
+    @property
+    def title(self) -> str:
+        """Its heading: "01 · 깊이와 성능 저하"."""
+        return re.search(r"^# (.+)$", self.text(), re.MULTILINE)[1]
+
     def stamp(self) -> dict[str, str]:
         """Of all that can change the notebooks: grade cells run only when a submission is graded."""
         digest = hashlib.sha256(_GRADE_CELL.sub("", self.text()).encode()).hexdigest()

@@ -12,6 +12,7 @@ from pathlib import Path
 import nbformat
 
 from residual_lab.address import BRANCH, REPO_URL
+from residual_lab.notebooks.text import find_sources
 
 VERDICTS = {"correct": "맞음", "conditional": "조건부", "imprecise": "부정확", "wrong": "틀림"}
 LITERATURE = "논문"
@@ -46,8 +47,7 @@ def page(root: Path) -> str:
 
 def _lessons(root: Path) -> dict[str, str]:
     """Every lesson's title ("01 · …") by its number."""
-    titles = (re.search(r"^# (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)[1] for path in sorted((root / "lessons").glob("*.md")))
-    return {title[:2]: title for title in titles}
+    return {source.slug[:2]: source.title for source in find_sources(root, ["lessons"])}
 
 
 def _filter(rows: list[dict], titles: dict[str, str]) -> str:
