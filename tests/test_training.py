@@ -1,12 +1,17 @@
 """Stacked training gives the numbers of training one network at a time, and the ConvNet is the paper's."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from residual_lab.blocks.resnet import ResNetCIFAR
 from residual_lab.data import load_digits
 from residual_lab.training import Condition, StackedConvNet, StackedMLP, evaluate, fit, stacked_batches
+from residual_lab.training.optimizers import SGD, Adam, StackedAdam
 
 PLAIN, RESIDUAL = Condition(skip=False), Condition(skip=True)
 SEEDS = [3, 7]
@@ -118,3 +123,57 @@ def test_plain_and_residual_networks_have_the_same_parameters():
 def test_an_odd_depth_is_refused():
     with pytest.raises(ValueError, match="짝수"):
         StackedMLP([PLAIN], [0], depth=5, sizes=(4, 4, 2))
+
+
+RULES = {
+    "SGD": (lambda ps: SGD(ps, momentum=0.9, weight_decay=1e-3), lambda ps: torch.optim.SGD(ps, momentum=0.9, weight_decay=1e-3, fused=True)),
+    "SGD without momentum": (SGD, lambda ps: torch.optim.SGD(ps, fused=True)),
+    "Adam": (lambda ps: Adam(ps, (0.8, 0.9)), lambda ps: torch.optim.Adam(ps, betas=(0.8, 0.9), fused=True)),
+}
+
+
+def walk(rule, parameters, *, steps=6):
+    """Follow the gradient of a quartic; one parameter has no gradient in every third step. Yields before each rule's step."""
+    for step in range(steps):
+        rule.zero_grad()
+        sum((p - step).pow(4).sum() for p in parameters[: 1 if step % 3 == 2 else 2]).backward()
+        yield 0.02 / (1 + step)
+
+
+def drawn(dtype=torch.float32):
+    return [nn.Parameter(torch.randn(3, 4, generator=torch.Generator().manual_seed(i), dtype=dtype)) for i in range(2)]
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_optimisers_are_torchs_to_the_last_bit(name):
+    mine, theirs = drawn(), drawn()
+    rules = [make(parameters) for make, parameters in zip(RULES[name], (mine, theirs))]
+    for lr in walk(rules[0], mine):
+        rules[0].step(lr)
+    for lr in walk(rules[1], theirs):
+        rules[1].param_groups[0]["lr"] = lr
+        rules[1].step()
+    assert all(torch.equal(a, b) for a, b in zip(mine, theirs))
+    assert not torch.equal(mine[0], drawn()[0])
+
+
+def test_the_stacks_adam_is_torchs():
+    mine, theirs = drawn(torch.float64)[:1], drawn(torch.float64)[:1]
+    stacked, adam = StackedAdam(mine, (0.8, 0.9)), torch.optim.Adam(theirs, betas=(0.8, 0.9))
+    for lr in walk(stacked, mine):
+        stacked.step(torch.full((3,), lr))
+    for lr in walk(adam, theirs):
+        adam.param_groups[0]["lr"] = lr
+        adam.step()
+    torch.testing.assert_close(mine, theirs)
+
+
+def test_training_does_not_wait_for_torchs_compiler():
+    train_a_little = """
+import sys
+from residual_lab.experiments import EXPERIMENTS
+for name in ("mlp_depth", "stochastic_training", "warmup_map"):
+    next(iter(EXPERIMENTS[name]().frames()))
+sys.exit("torch._dynamo" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", train_a_little]).returncode == 0

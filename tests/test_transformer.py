@@ -12,7 +12,7 @@ from residual_lab import text as texts
 from residual_lab.blocks import scaling
 from residual_lab.blocks.transformer import PLACEMENTS, Attention, Design, Sizes, Transformer
 from residual_lab.data import DataError
-from residual_lab.training.adam import StackedAdam, cross_entropy, fit_adam, warmed
+from residual_lab.training.adam import cross_entropy, fit_adam, warmed
 from residual_lab.training.stacked_transformer import StackedTransformer
 
 SMALL = Sizes(vocabulary=11, context=7, width=12, heads=3, depth=2)
@@ -292,19 +292,6 @@ def test_rates_and_warm_ups_of_their_own_are_those_networks_trained_alone(schedu
     for k in range(3):
         alone = train(language_model([Design("post")]), seeds=[3], conditions=1, lr=rates[k].item(), warmup=warmups[k].item(), schedule=schedule)
         torch.testing.assert_close(together[:, k], alone[:, 0], rtol=1e-4, atol=1e-5)
-
-
-def test_the_stacks_adam_is_torchs():
-    parameters = [nn.Parameter(torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)) for _ in range(2)]
-    mine = StackedAdam(parameters[:1], betas=(0.8, 0.9))
-    theirs = torch.optim.Adam(parameters[1:], lr=0.02, betas=(0.8, 0.9))
-    mine.param_groups[0]["lr"] = torch.full((3,), 0.02)
-    for step in range(5):
-        for parameter, rule in zip(parameters, (mine, theirs)):
-            rule.zero_grad()
-            (parameter - step).pow(4).sum().backward()
-            rule.step()
-    torch.testing.assert_close(parameters[0], parameters[1])
 
 
 def test_the_warm_up_grows_to_one():

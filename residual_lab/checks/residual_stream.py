@@ -15,6 +15,7 @@ from residual_lab.checks.base import NotYet, call, passed, require
 from residual_lab.data import load_digits
 from residual_lab.experiments.design_card import block
 from residual_lab.experiments.residual_stream import accuracy, fresh_repeats, repeater, train_to_repeat
+from residual_lab.training.optimizers import Adam
 
 EPS = 1e-5
 
@@ -260,7 +261,7 @@ def trained_loss(card: Mapping, *, shortcut: float = 1.0, steps: int = 60, width
     N, s, last = card["depth"], card["scale"], card["survival"]
     sizes = [(64, width), *[(width, width)] * N, (width, 10)]
     weights = [nn.Parameter(torch.randn(a, b, generator=generator) * (2 / a) ** 0.5) for a, b in sizes]
-    optimizer = torch.optim.Adam(weights, lr=2e-3, fused=True)
+    optimizer = Adam(weights)
     x, y = task.x_train.flatten(1), task.y_train
     survival = [1 - (l + 1) / N * (1 - last) for l in range(N)]
 
@@ -273,9 +274,9 @@ def trained_loss(card: Mapping, *, shortcut: float = 1.0, steps: int = 60, width
 
     for _ in range(steps):
         kept = torch.rand(N, generator=generator)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         loss(torch.randint(len(x), (64,), generator=generator), [float(r < p) / p for r, p in zip(kept.tolist(), survival)]).backward()
-        optimizer.step()
+        optimizer.step(lr=2e-3)
     with torch.no_grad():
         return loss(torch.arange(len(x)), [1.0] * N).item()
 

@@ -20,8 +20,9 @@ from residual_lab.experiments.base import (
     Bars, Experiment, Frame, Lines, Table, choice, log_slider, seed_knob, slider,
 )
 from residual_lab.text import jamo_batches, load_jamo
-from residual_lab.training.adam import StackedAdam, cross_entropy, fit_adam
+from residual_lab.training.adam import cross_entropy, fit_adam
 from residual_lab.training.fresh_blocks import fresh_stream
+from residual_lab.training.optimizers import StackedAdam
 from residual_lab.training.stacked_transformer import StackedTransformer
 
 CONTEXT, WIDTH = 16, 16
@@ -133,15 +134,14 @@ def fit_embedding_rate(
     embeddings = [getattr(model, name) for name in names if name in ("tokens_weight", "positions_weight")]
     others = [getattr(model, name) for name in names if name not in ("tokens_weight", "positions_weight")]
     optimizers = [StackedAdam(embeddings, (0.9, 0.98)), StackedAdam(others, (0.9, 0.98))]
-    for optimizer, rate in zip(optimizers, (embedding_lr, torch.full_like(embedding_lr, lr))):
-        optimizer.param_groups[0]["lr"] = rate
+    rates = [embedding_lr, torch.full_like(embedding_lr, lr)]
     for step, (x, y) in enumerate(data, start=1):
         for optimizer in optimizers:
             optimizer.zero_grad()
         losses = cross_entropy(model(x), y)
         losses.sum().backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        for optimizer, rate in zip(optimizers, rates):
+            optimizer.step(rate)
         yield step, losses.detach()
 
 

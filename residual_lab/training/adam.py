@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from residual_lab.text import IGNORED
 from residual_lab.training.fit import Step
+from residual_lab.training.optimizers import Adam, StackedAdam
 
 SCHEDULES = {
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
@@ -30,7 +31,7 @@ def fit_adam(
     warmup: int | Tensor = 0,
     betas: tuple[float, float] = (0.9, 0.98),
 ) -> Iterator[Step]:
-    """Train a stack of K networks by Adam (Kingma & Ba 2015, arXiv:1412.6980) on the cross-entropy.
+    """Train a stack of K networks by Adam on the cross-entropy.
 
     Args:
         model: maps (K, B, …) to logits (K, B, …, classes).
@@ -43,14 +44,13 @@ def fit_adam(
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule은 {', '.join(SCHEDULES)} 가운데 하나여야 합니다: {schedule!r}")
     own = isinstance(lr, Tensor) or isinstance(warmup, Tensor)
-    optimizer = StackedAdam(model.parameters(), betas) if own else torch.optim.Adam(model.parameters(), betas=betas, fused=True)
+    optimizer = (StackedAdam if own else Adam)(model.parameters(), betas)
     model.train()
     for step, (x, y) in enumerate(batches, start=1):
-        optimizer.param_groups[0]["lr"] = lr * SCHEDULES[schedule]((step - 1) / steps) * warmed(step, warmup)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         losses = cross_entropy(model(x), y)
         losses.sum().backward()
-        optimizer.step()
+        optimizer.step(lr * SCHEDULES[schedule]((step - 1) / steps) * warmed(step, warmup))
         yield Step(step, losses.detach())
 
 
@@ -59,38 +59,6 @@ def warmed(step: int, warmup: int | Tensor) -> float | Tensor:
     if isinstance(warmup, Tensor):
         return (step / warmup.clamp(min=1)).clamp(max=1.0)
     return min(1.0, step / warmup) if warmup else 1.0
-
-
-class StackedAdam:
-    """Adam (Kingma & Ba 2015, Algorithm 1) with a learning rate for each network of a stack.
-
-    Adam scales every number on its own, so the networks of a stack do not disturb one another.
-
-    Args:
-        parameters: their first axis is that of the networks. The rates, (K,), are ``param_groups[0]["lr"]``.
-    """
-
-    def __init__(self, parameters: Iterable[nn.Parameter], betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
-        self.parameters = list(parameters)
-        self.param_groups = [{"lr": None}]
-        self.betas, self.eps, self.steps = betas, eps, 0
-        self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.parameters]
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        for parameter in self.parameters:
-            parameter.grad = None
-
-    @torch.no_grad()
-    def step(self) -> None:
-        self.steps += 1
-        (beta1, beta2), rates = self.betas, self.param_groups[0]["lr"]
-        corrected1, corrected2 = 1 - beta1**self.steps, 1 - beta2**self.steps
-        for parameter, (first, second) in zip(self.parameters, self.moments):
-            gradient = parameter.grad
-            first.lerp_(gradient, 1 - beta1)
-            second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-            update = (second / corrected2).sqrt_().add_(self.eps).reciprocal_().mul_(first)
-            parameter.addcmul_(update, rates.view(-1, *[1] * (update.dim() - 1)), value=-1 / corrected1)
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_lab.training.fit import Step
+from residual_lab.training.optimizers import Adam
 from residual_lab.training.stacked import Condition
 
 
@@ -55,11 +56,10 @@ def fit_squares(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, s
 
     Adam scales every parameter on its own, so the chains of a stack do not disturb one another.
     """
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    optimizer = Adam(model.parameters())
     for step, (x, y) in enumerate(batches, start=1):
-        optimizer.param_groups[0]["lr"] = lr * (1 - (step - 1) / steps)
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         losses = (model(x) - y).square().mean((1, 2))
         losses.sum().backward()
-        optimizer.step()
+        optimizer.step(lr * (1 - (step - 1) / steps))
         yield Step(step, losses.detach())

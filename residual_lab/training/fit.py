@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from residual_lab.training.optimizers import SGD
+
 
 class Step(NamedTuple):
     """One step of a stack: ``losses`` are the K mini-batch losses (before the update)."""
@@ -39,14 +41,13 @@ def fit(
     if factors is not None and weight_decay:
         raise ValueError("망마다 다른 학습률은 가중치 감쇠와 함께 쓸 수 없습니다.")
     peak = 1.0 if factors is not None else lr
-    optimizer = torch.optim.SGD(model.parameters(), lr=peak, momentum=momentum, weight_decay=weight_decay, fused=True)
+    optimizer = SGD(model.parameters(), momentum=momentum, weight_decay=weight_decay)
     model.train()
     for step, (x, y) in enumerate(batches, start=1):
-        optimizer.param_groups[0]["lr"] = peak * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps))
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.zero_grad()
         losses = cross_entropy(model(x), y)
         (losses if factors is None else losses * factors).sum().backward()
-        optimizer.step()
+        optimizer.step(peak * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)))
         yield Step(step, losses.detach())
 
 

@@ -64,8 +64,8 @@ class NotebookPage:
 
     def failures(self) -> list[str]:
         """Tracebacks in the notebook."""
-        cells = self.page.evaluate("() => window.jupyterapp.shell.currentWidget.model.toJSON().cells")
-        return ["\n".join(output["traceback"]) for cell in cells for output in cell.get("outputs", ()) if output["output_type"] == "error"]
+        return self.page.evaluate("""() => window.jupyterapp.shell.currentWidget.model.toJSON().cells
+            .flatMap((cell) => cell.outputs ?? []).filter((output) => output.output_type === 'error').map((output) => output.traceback.join('\\n'))""")
 
     def reload(self) -> None:
         """Save, and load the page anew; the kernel lives on."""
