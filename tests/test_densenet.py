@@ -8,10 +8,10 @@ from residual_lab.blocks.densenet import DenseBlock, DenseNet
 from residual_lab.checks import densenet as checks
 from residual_lab.checks.base import NotYet
 from residual_lab.experiments.densenet import (
-    SIZES, ChannelArithmetic, EqualParameters, MemoryByDepth, WhoReadsWhom, cost, fashion, pair_of,
+    SIZES, ChannelArithmetic, MemoryByDepth, cost, fashion, pair_of,
 )
 from residual_lab.memory import multiply_adds, peak_bytes, saved_bytes
-from residual_lab.training import evaluate, fit, stacked_batches
+from residual_lab.training import fit, stacked_batches
 from residual_lab.training.dense import StackedDenseNet, ablated
 
 
@@ -202,18 +202,6 @@ def test_at_equal_parameters_a_densenet_multiplies_more():
         costs = {kind: cost(net, 1) for kind, net in pair_of(size, range(1)).items()}
         assert abs(costs["dense"][0] / costs["residual"][0] - 1) < 0.2
         assert costs["dense"][1] > 2 * costs["residual"][1]
-
-
-def test_who_reads_whom_is_in_the_ablation_and_not_in_the_weights(monkeypatch):
-    monkeypatch.setattr(WhoReadsWhom, "seeds_per_run", 3)
-    numbers = WhoReadsWhom.run(epochs=2).numbers
-    increase = {pair: torch.tensor(cell) for pair, cell in numbers["increase"].items()}
-    transition = torch.stack([cell for pair, cell in increase.items() if pair.startswith("5<")])
-    last = torch.stack([cell for pair, cell in increase.items() if pair.startswith("4<")])
-    assert min(cell.mean() for cell in increase.values()) > 0
-    assert (transition.mean(0) > 1.7 * last.mean(0)).all()
-    likeness = numbers["likeness"]
-    assert all(own > other for own, other in zip(likeness["own"], likeness["others"]))
 
 
 def parameters_by_building(depth, growth, bc):

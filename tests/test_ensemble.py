@@ -148,41 +148,6 @@ def test_the_table_of_path_lengths():
     assert float(carried[1]) == pytest.approx(54 * 0.2, abs=0.05)
 
 
-def test_a_plain_network_breaks_with_any_block_and_a_residual_one_bears_most(one_seed):
-    for reestimate in (False, True):
-        numbers = ensemble.Lesion.run(reestimate=reestimate)
-        plain, residual = (numbers.number("after", kind) for kind in ("plain", "residual"))
-        assert (plain > 50).all()
-        assert residual.mean() < plain.mean() / 1.5
-        assert residual[0, 0] > 20
-
-
-def test_the_deep_network_bears_most_lesions_but_not_the_first_block(one_seed):
-    before, after = (ensemble.LesionDeep.run().number(name, "residual") for name in ("before", "after"))
-    rise = after - before
-    assert ((rise < 15).sum(1) >= 20).all()
-    assert (rise[:, 0] > rise[:, 18:].max(1).values).all()
-
-
-def test_short_paths_carry_the_gradient_of_the_trained_network(one_seed):
-    trained, fresh = (ensemble.GradientPaths.run(state=state) for state in ("trained", "fresh"))
-    short, long = (run.number("mean_length", "exact") for run in (trained, fresh))
-    assert (short < long).all() and (long < 13.5).all()
-    assert (trained.number("share", "exact")[:, :10].sum(1) > 0.8).all()
-    decay = [run.number("norm", "single")[:, 1] / run.number("norm", "single")[:, 27] for run in (trained, fresh)]
-    assert (decay[0] > decay[1]).all()
-
-
-def test_which_blocks_go_matters_and_not_how_many_paths_are_left(one_seed):
-    net, task = ensemble.trained(("residual",), 56, range(1)), load_digits()
-    front, back = (lesions.error(net, lesions.without(net, blocks), task) for blocks in (range(5), range(22, 27)))
-    assert (front > 2 * back).all()
-    exits = ensemble.Refinement.run().number("exit", "residual")
-    assert (exits[:, 0] > 2 * exits[:, 4]).all()
-    many = ensemble.LesionMany.run().number("after", "residual_56")
-    assert (many[:, -1] > many[:, 0]).all()
-
-
 def test_a_network_is_trained_once_in_a_session_and_tells_the_same_again(one_seed):
     first = ensemble.Lesion.run(block=1)
     assert ensemble.Lesion.run(block=1).pictures() == first.pictures()

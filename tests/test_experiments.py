@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from residual_lab.experiments import EXPERIMENTS, KnobError
-from residual_lab.experiments.degradation import ConvTwoByTwo, IdentityInsertion, LearningRateMap, MLPDepth, ScalarProduct
+from residual_lab.experiments.degradation import IdentityInsertion, LearningRateMap, MLPDepth, ScalarProduct
 
 ALL = pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 
 
-def head(experiment, count=3):
+def head(experiment, count=2):
     """The first frames of a run."""
     return list(itertools.islice(experiment.frames(), count))
 
@@ -57,7 +57,7 @@ def test_what_is_recorded_can_be_chosen_and_holds_the_defaults(experiment):
 def test_a_seed_changes_the_run(experiment):
     if not experiment().seed_range():
         pytest.skip("nothing is random in this experiment")
-    assert repr(first(experiment())[:2]) != repr(head(experiment(seed=50), 2))
+    assert repr(first(experiment())) != repr(head(experiment(seed=50)))
 
 
 @pytest.mark.parametrize(
@@ -67,21 +67,6 @@ def test_a_seed_changes_the_run(experiment):
 def test_an_impossible_setting_is_refused_with_what_can_be_chosen(values, said):
     with pytest.raises(KnobError, match=said):
         MLPDepth.create(values)
-
-
-def test_a_deep_plain_mlp_trains_worse_than_a_shallow_one_and_a_deep_residual_one_better():
-    shallow, deep = MLPDepth.run(depth=8), MLPDepth.run(depth=32)
-    loss = {(d, k): r.number("train_loss", k) for d, r in (("8", shallow), ("32", deep)) for k in ("plain", "residual")}
-    assert (loss["32", "plain"] > 4 * loss["8", "plain"]).all()
-    assert (loss["32", "residual"] < loss["8", "residual"]).all()
-    assert loss["32", "plain"].min() > 10 * loss["32", "residual"].max()
-
-
-def test_the_2x2_shows_degradation_in_training_error_for_every_seed():
-    result = ConvTwoByTwo.run(epochs=3, seeds_per_run=1)
-    error = {key: result.number("train_error", key) for key in result.numbers["train_error"]}
-    assert (error["plain_deep"] > error["plain_shallow"]).all()
-    assert (error["residual_deep"] < error["plain_deep"] - 20).all()
 
 
 def test_no_learning_rate_of_the_map_saves_the_deep_plain_network():

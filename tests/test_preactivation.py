@@ -15,7 +15,7 @@ from residual_lab.checks import preactivation as checks
 from residual_lab.checks.base import NotYet
 from residual_lab.data import load_digits
 from residual_lab.experiments.preactivation import ORDERS, InitialSignal
-from residual_lab.training import Condition, StackedConvNet, evaluate, fit, stacked_batches
+from residual_lab.training import Condition, StackedConvNet
 from residual_lab.training.stacked_orders import ShortcutOnlyNet, StackedOrderNet, StackedShortcutKinds
 
 
@@ -173,28 +173,6 @@ def test_the_initial_signal_tells_the_orders_apart_on_seeds_the_lesson_does_not_
             assert gradient["bn_after"].min() > 1.5 * gradient[key].max()
             assert result.number("shortcut", key).min() > 0.02
     assert result.number("shortcut", "bn_after").max() < 1e-3
-
-
-def trained(net, seeds, lr, steps=66):
-    task = load_digits()
-    batches = stacked_batches(task.x_train, task.y_train, conditions=1, seeds=seeds, batch=64, steps=steps)
-    for _ in fit(net, batches, steps=steps, lr=torch.full((len(seeds),), lr)):
-        pass
-    return evaluate(net, task.x_train, task.y_train, networks=len(seeds))[0]
-
-
-def test_at_a_large_rate_it_is_the_last_bn_that_decides():
-    with_bn, without, full_without = (
-        trained(StackedOrderNet(order, [0], n=4, width=4, last_bn=last), [0], 1.0)
-        for order, last in (("original", True), ("original", False), ("full", False))
-    )
-    assert 1.5 * with_bn.max() < min(without.min(), full_without.min())
-
-
-def test_a_halved_shortcut_trains_worse_than_the_identity():
-    seeds = range(2)
-    loss = {kind: trained(StackedShortcutKinds(kind, seeds, n=3, width=4), seeds, 0.1, steps=44) for kind in ("identity", "half")}
-    assert loss["half"].min() > 1.5 * loss["identity"].max()
 
 
 def good_bottleneck(block, x):

@@ -20,13 +20,13 @@ def test_a_recording_is_current_complete_and_small(experiment):
         assert all(len(line["x"]) <= recording.MOST_POINTS for series in run["curves"].values() for line in series.values())
 
 
-SHARE = 0.3
+SHARE = 0.1
 """How much of a run is trained again: what another code, rate or seed changes, it changes from the first steps on."""
 
 
-def differences(stored: dict, result: Result, matrices: dict[int, dict], until: int) -> list[str]:
-    """What a recording and another run of its setting do not agree in, up to a step: first points closely, later levels and maps roughly."""
-    found = []
+def differences(stored: dict, result: Result, snapshots: dict[int, dict], until: int) -> list[str]:
+    """What a recording and another run of its setting do not agree in, up to a step: first points closely, later levels, profiles and maps roughly."""
+    found, compared = [], 0
     for panel, series in stored["curves"].items():
         for key, line in series.items():
             old = {step: y for step, y in zip(line["x"], line["y"]) if step <= until}
@@ -41,25 +41,37 @@ def differences(stored: dict, result: Result, matrices: dict[int, dict], until: 
                 found.append(f"{panel}/{key}: early")
             if tail and not np.allclose(then[-tail:].mean(0), now[-tail:].mean(0), rtol=0.35):
                 found.append(f"{panel}/{key}: later")
-    for snapshot in stored["matrices"]:
-        for panel, matrix in snapshot["data"].items() if snapshot["step"] <= until else ():
-            then, now = (np.array([cell for row in m["z"] for cell in row], dtype=float) for m in (matrix, matrices[snapshot["step"]][panel]))
-            if not np.allclose(then, now, rtol=0.35, equal_nan=True):
-                found.append(f"{panel}: matrix at {snapshot['step']}")
-    return found
+            compared += len(old)
+    for kind in ("profiles", "matrices"):
+        for snapshot in stored[kind]:
+            for panel, picture in snapshot["data"].items() if snapshot["step"] <= until else ():
+                then, now = numbers_of(picture), numbers_of(snapshots[snapshot["step"]][kind][panel])
+                if not np.allclose(then, now, rtol=0.35, equal_nan=True):
+                    found.append(f"{panel}: {kind} at {snapshot['step']}")
+                compared += len(then)
+    return found if compared else ["nothing was recorded so early that it could be compared"]
+
+
+def numbers_of(picture: dict) -> np.ndarray:
+    """All values of a map, or of a profile's series one after another."""
+    rows = picture["z"] if "z" in picture else picture.values()
+    return np.array([value for row in rows for value in row], dtype=float)
 
 
 def train(experiment, share=SHARE) -> tuple[Result, dict[int, dict], int]:
-    """The first part of a run, its maps by step, and the last step."""
-    result, matrices, last = Result(experiment), {}, 0
+    """The first part of a run, its profiles and maps by step, and the last step."""
+    result, snapshots, last = Result(experiment), {}, 0
     for frame in experiment.frames():
         if last and frame.step > share * frame.total:
             break
         result.add(frame)
         last = frame.step
-        if frame.matrices:
-            matrices[last] = result.pictures()["matrices"]
-    return result, matrices, last
+        if frame.profiles or frame.matrices:
+            pictures = result.pictures()
+            for kind in ("profiles", "matrices"):
+                if getattr(frame, kind):
+                    snapshots.setdefault(last, {})[kind] = pictures[kind]
+    return result, snapshots, last
 
 
 @pytest.mark.parametrize("identifier", EXPERIMENTS)

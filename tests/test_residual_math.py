@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from residual_lab.blocks.residual import MLPBlock, ShortcutBlock, ShortcutResNet, same_shape
 from residual_lab.checks import residual_math as checks
 from residual_lab.checks.base import NotYet
-from residual_lab.experiments.residual_math import LinearChain, LossSlice, NearIdentity, ShortcutOptions, ZeroStart
+from residual_lab.experiments.residual_math import LinearChain, NearIdentity, ZeroStart
 from residual_lab.training import Condition
 from residual_lab.training.chains import StackedChain, fit_squares
 from residual_lab.training.shortcuts import StackedShortcutNet
@@ -143,23 +143,6 @@ def test_which_start_ever_moves(first, last, activation, moves):
 def test_the_first_gradients_are_those_of_the_formula():
     first = ZeroStart.run(first="he", last="zero").numbers["first_gradient"]
     assert first["first"] == [0.0] * 5 and min(first["last"]) > 0
-
-
-def test_the_slice_of_the_residual_network_is_wide_only_while_its_steps_are_short(monkeypatch):
-    monkeypatch.setattr(LossSlice, "steps", 150)
-    monkeypatch.setattr(LossSlice, "seeds_per_run", 3)
-    compared = (("plain", "filter"), ("residual", "filter"), ("residual", "equal"))
-    run = {(k, s): LossSlice.run(kind=k, steps_are=s, reach=0.2, depth=16) for k, s in compared}
-    share = {key: result.number("share", "near") for key, result in run.items()}
-    assert share["residual", "filter"].min() > 1.5 * share["plain", "filter"].max()
-    assert (share["residual", "equal"] < 0.95 * share["residual", "filter"]).all()
-    length = run["residual", "filter"].numbers["length"]
-    assert max(length["last"]) < 0.3 * min(length["first"])
-
-
-def test_options_a_and_b_train_better_than_no_shortcut():
-    loss = ShortcutOptions.run(depth=14, epochs=3).numbers["train_loss"]
-    assert max(loss["A"] + loss["B"]) * 1.5 < min(loss["plain"])
 
 
 def test_a_linear_residual_chain_shares_the_work_and_cannot_learn_a_mirror():

@@ -15,7 +15,6 @@ from residual_lab.checks.base import NotYet
 from residual_lab.experiments import design_card, skip_families
 from residual_lab.experiments import residual_stream as stream
 from residual_lab.paths import CHECKOUT
-from residual_lab.training.adam import cross_entropy
 from residual_lab.training.stacked_modules import StackedModules
 
 
@@ -102,21 +101,6 @@ def test_writes_add_up_and_the_lens_ends_at_the_models_output():
     assert torch.equal(tokens[0, 1:, 0], labels[0, :-1, -1])
 
 
-def test_the_language_models_answer_grows_block_by_block():
-    stack = stream.language_model(4, range(5))
-    for _ in stream.train_on_text(stack):
-        pass
-    tokens, labels = stream.text_windows(5)
-    with torch.no_grad():
-        losses, bare = (torch.stack([cross_entropy(logits, labels) for logits in stream.lens(stack, tokens, norm=norm)], 1) for norm in (True, False))
-        attention, ffn = stream.relative_writes(stack, tokens)
-        cost = stream.lesion_costs(stack, tokens, labels)
-    assert (losses.diff(dim=1) < 0).all()
-    assert (bare[:, 1:-1] > losses[:, 1:-1] + 0.05).all() and ((bare - losses)[:, -1].abs() > 0.01).all()
-    assert ((attention + ffn)[:, 0] > 1.3 * (attention + ffn)[:, -1]).all()
-    assert (cost[:, 0] > 2 * cost[:, -1]).all()
-
-
 def train(layers, seeds, **more):
     steps = more.pop("steps", 200)
     stack = stream.repeater(layers, seeds, **more)
@@ -128,18 +112,6 @@ def train(layers, seeds, **more):
 @pytest.fixture(scope="module")
 def pair():
     return train(2, range(5))
-
-
-def test_two_layers_speak_through_the_keys(pair):
-    tokens, labels = stream.fresh_repeats(5)
-    right = {where: stream.accuracy(stream.cut(pair, tokens, where), labels) for where in stream.CUTS}
-    assert right["whole"].min() > 0.9
-    assert right["key"].max() < 0.4 and right["all"].max() < 0.4
-    assert min(right[where].min() for where in ("query", "value", "sum")) > 0.85
-    first = stream.accuracy(pair.unembed(list(pair.stream(tokens))[1]), labels)
-    assert first.max() < 0.2
-    one = train(1, range(2), steps=160)
-    assert stream.accuracy(one(tokens[:2]), labels[:2]).max() < 0.5
 
 
 def test_the_second_layers_keys_read_where_the_first_writes(pair):
@@ -201,18 +173,6 @@ def test_signals_are_constant_between_jumps():
     assert 0.05 < jumps < 0.15 and (noisy - clean).std() == pytest.approx(0.3, rel=0.1)
 
 
-def test_a_u_net_without_skips_is_worse_than_doing_nothing():
-    error = {key: values for key, values in skip_families.UNetSkip.run(levels=3).numbers["error"].items()}
-    assert min(error["none"]) > error["noisy"][0]
-    assert max(error["concat"]) < 0.5 * min(error["none"]) and max(error["add"]) < 0.5 * min(error["none"])
-
-
-def test_deep_ssms_need_shortcuts():
-    loss = {depth: skip_families.SSMDepth.run(depth=depth).numbers["train_loss"] for depth in (2, 8)}
-    assert min(a - b for a, b in zip(loss[8]["plain"], loss[8]["residual"])) > 0.5
-    assert abs(sum(loss[2]["plain"]) - sum(loss[2]["residual"])) / 5 < 0.15
-
-
 def test_neither_network_always_stands_noise_better():
     errors = skip_families.noise_errors(4, (0.0, 1.0), range(10))
     growth = {key: values[:, 1] - values[:, 0] for key, values in errors.items()}
@@ -243,10 +203,6 @@ def test_expected_depth_is_what_survives():
 
 
 # The exercise.
-
-
-def hide(model, tokens, where):
-    return checks.hidden_from(model, tokens, where)
 
 
 def measure(card, weights, x, g):
