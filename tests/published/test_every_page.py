@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from published.visit import EXERCISE, LESSONS, NARROW, PAGES, WIDE, Visit
+from published.visit import DRAWN, EXERCISE, LESSON, LESSONS, NARROW, PAGES, WIDE, Visit
 from residual_lab.site.theme import make_math_font
 
 MOST_KB = 300
@@ -66,13 +66,42 @@ def test_page_fits_a_narrow_screen(seen):
     seen.page.set_viewport_size(WIDE)
 
 
+ONE_OF_EACH_KIND = ("index", LESSON, EXERCISE, "ledger", "glossary", "search")
+
+
+def test_everything_comes_alive_and_every_lab_of_a_lesson_plays(seen):
+    for kind, least in {"lab": 2, "quiz": 1, "predict": 3, "check": 3}.items():
+        assert seen.mounts(kind).count() >= (least if seen.name in LESSONS else 0)
+        for mount in seen.mounts(kind).all():
+            assert mount.locator(".residual-lab").first.inner_text().strip()
+            assert mount.locator(".residual-lab-problem").count() == 0
+    for lab in seen.mounts("lab").locator(".rl-lab").all():
+        lab.get_by_role("button", name="시작").click()
+        seen.page.wait_for_function(DRAWN, arg=lab.element_handle())
+        lab.locator("[data-act=stop]").dispatch_event("click")
+
+
+def test_interface_is_korean(seen):
+    if seen.name not in ONE_OF_EACH_KIND:
+        return
+    said = seen.page.evaluate("""() => {
+        const frame = document.body.cloneNode(true);
+        for (const part of frame.querySelectorAll('article > section, nav, script, noscript, .prev-next-title, #jb-print-docs-body')) part.remove();
+        const names = [...frame.querySelectorAll('*')].flatMap((e) => ['title', 'aria-label', 'placeholder', 'alt', 'data-bs-title'].map((a) => e.getAttribute(a)));
+        return [frame.textContent, ...names].filter(Boolean).join('\\n');
+    }""")
+    allowed = {"Ctrl", "PDF", "CC", "BY", "MIT", "Binder", "Colab", "ipynb", "pdf", "md"}
+    assert set(re.findall(r"[A-Za-z]{2,}", said)) <= allowed
+    assert seen.page.locator("html").get_attribute("lang") == "ko"
+
+
 def test_page_is_accessible(seen):
     assert seen.grave_problems() == {}
 
 
 def test_page_is_readable_in_the_dark(seen):
-    """Lessons, whose labs bring their own colours, and one page of each other kind."""
-    if seen.name not in ("index", *LESSONS, EXERCISE, "ledger", "glossary", "search"):
+    """One page of each kind, and more lessons, whose labs bring their own colours."""
+    if seen.name not in (*ONE_OF_EACH_KIND, *LESSONS[::3]):
         return
     seen.page.emulate_media(color_scheme="dark")
     seen.page.wait_for_selector('html[data-theme="dark"]')

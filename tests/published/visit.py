@@ -26,6 +26,9 @@ PATIENCE_MS = 30_000
 NARROW = {"width": 360, "height": 740}
 WIDE = {"width": 1280, "height": 1000}
 
+DRAWN = """(lab) => [...lab.querySelectorAll('.rl-plot')].some((plot) => plot.querySelector('.rl-cell, .rl-column[d*="M"]')
+    || [...plot.querySelectorAll('.rl-mean')].some((path) => path.getTotalLength() > 5))"""
+"""Whether a lab has a chart with a line, a column or a cell in it."""
 _SCROLL = """async () => {
     const next = () => Promise.race([new Promise(requestAnimationFrame), new Promise((done) => setTimeout(done, 100))]); // a frame may never come
     for (let y = 0; y < document.documentElement.scrollHeight; y += innerHeight) {
