@@ -4,13 +4,12 @@ That the solutions pass is what the nbval stage shows.
 """
 
 import ast
-import copy
 import re
 
 import nbval_report
 import pytest
 from IPython.core.inputtransformer2 import TransformerManager
-from nbformat.v4 import new_code_cell
+from nbformat.v4 import new_code_cell, new_notebook
 from test_notebooks import SOLUTION, write_course
 
 from residual_lab.notebooks import execute, exercise, text
@@ -36,20 +35,35 @@ def test_nbval_fails_an_untouched_exercise_at_its_checks_and_nowhere_else(tmp_pa
     assert failed == {task.check.id for task in exercise.read_tasks(source)}
 
 
+@pytest.fixture(scope="module")
+def faults(request):
+    """{source: faults} of all exercises that are asked for, one after another in one kernel: torch is imported once."""
+    asked = {item.callspec.params["source"] for item in request.session.items if item.path == request.path and "faults" in item.fixturenames}
+    return faults_of(*(source for source in SOLUTIONS if source in asked))
+
+
 @each_solution
-def test_the_untouched_exercise_fails_and_each_wrong_answer_fails_its_own_task_and_says_why(source):
-    faults = faults_of(source)
-    assert not faults, "\n".join(faults)
+def test_the_untouched_exercise_fails_and_each_wrong_answer_fails_its_own_task_and_says_why(source, faults):
+    assert not faults[source], "\n".join(faults[source])
 
 
-def faults_of(source):
-    """One kernel: the untouched exercise; the solution; per wrong answer that answer, the checks it can reach, and the right answer again."""
+def faults_of(*sources):
+    """{source: what is wrong with an exercise}, from one kernel."""
+    steps = {source: [(new_code_cell("%reset -f"), "처음", None), *steps_of(source)] for source in sources}
+    notebook = new_notebook(cells=[new_code_cell(cell.source) for all_steps in steps.values() for cell, _, _ in all_steps if cell.cell_type == "code"])
+    done = iter(execute.run_cells(notebook, sources[0], allow_errors=True).cells)
+    return {source: faults_in([(cell, about, says, error(next(done))) for cell, about, says in all_steps if cell.cell_type == "code"])
+            for source, all_steps in steps.items()}
+
+
+def steps_of(source):
+    """(cell, about what, what it must say): the untouched exercise; the solution; per wrong answer that answer, the checks it can reach, and the right one again."""
     tasks = exercise.read_tasks(source)
     solution = exercise.without_wrong(text.read_source(source))
     reached = {task.name: names_behind(task.check, solution.cells) for task in tasks}
     checks = {task.check.id for task in tasks}
     steps = [(cell, "손대지 않은 연습", FAILS if cell.id in checks else None) for cell in exercise.derive(solution).cells]
-    steps += [(cell, "풀이 그대로", None) for cell in solution.cells]
+    steps += [(cell, "풀이 그대로", None) for cell in solution.cells if cell.id not in checks]
     for task in tasks:
         for wrong in task.wrong:
             about = f"과제 {task.name}, 틀린 답 {text.label(wrong)}"
@@ -57,13 +71,13 @@ def faults_of(source):
             steps += [(other.check, about, str(wrong.metadata.says) if other is task else None)
                       for other in tasks if other is task or binds(wrong) & reached[other.name]]
             steps.append((task.answer, about, None))
-    steps += [(task.check, "틀린 답을 모두 고친 뒤", None) for task in tasks]
-    notebook = copy.copy(solution)
-    notebook.cells = [new_code_cell(cell.source) for cell, _, _ in steps if cell.cell_type == "code"]
-    done = iter(execute.run_cells(notebook, source, allow_errors=True).cells)
+    return steps
+
+
+def faults_in(ran):
+    """Where a cell said something else than it must."""
     faults = []
-    for cell, about, says in steps:
-        said = error(next(done)) if cell.cell_type == "code" else None
+    for cell, about, says, said in ran:
         if says is None and said:
             faults.append(f"{about}: {text.label(cell)}도 실패했습니다: {said}")
         elif says is not None and not (said and says in said and (says == FAILS or re.search("[가-힣]", said))):
@@ -108,7 +122,7 @@ def error(cell):
 
 def test_a_solution_in_order_has_no_faults_but_that_of_its_stub(tmp_path):
     source = text.Source(write_course(tmp_path), "solutions", "01_small")
-    [stub] = faults_of(source)
+    [stub] = faults_of(source)[source]
     assert "answer-1-2" in stub and "여기를 채우세요" in stub, "this small solution's second stub stops Run All"
 
 
@@ -116,7 +130,7 @@ def test_useless_wrong_answers_are_found(tmp_path):
     """One that is right and spoils another task, and one whose check says something else."""
     spoiled = SOLUTION.replace("    return x\n", "    return x + x\n\nlimit = 0\n").replace("says: 10입니다", "says: 너무 작습니다")
     source = text.Source(write_course(tmp_path, solution=spoiled), "solutions", "01_small")
-    _, accepted, other, *rest = faults_of(source)
+    _, accepted, other, *rest = faults_of(source)[source]
     assert "과제 1-1" in accepted and accepted.endswith("None")
     assert "check-1-2" in other and "한계는 10입니다." in other
     assert "너무 작습니다" in rest[-1] and "과제 1-2" in rest[-1]
@@ -125,5 +139,5 @@ def test_useless_wrong_answers_are_found(tmp_path):
 def test_a_stub_that_stops_run_all_and_a_check_that_passes_are_found(tmp_path):
     loose = SOLUTION.replace('assert double(3) == 6, "두 배가 아닙니다."\nprint("double(3) =", double(3))', 'print("확인")')
     source = text.Source(write_course(tmp_path, solution=loose), "solutions", "01_small")
-    faults = [fault for fault in faults_of(source) if fault.startswith("손대지 않은 연습")]
+    faults = [fault for fault in faults_of(source)[source] if fault.startswith("손대지 않은 연습")]
     assert len(faults) == 2 and "answer-1-2" in faults[0] + faults[1] and "None" in faults[0] + faults[1]

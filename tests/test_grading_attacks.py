@@ -40,7 +40,7 @@ def graded(tmp_path_factory):
     answers |= {f"noisy: {name}": [HEAD + code] for name, code in attacks.NOISY.items()}
     answers["noisy: numpy numbers"].append(RIGHT["1-2"])
     answers["damage: leaving at once"].append(RIGHT["1-2"])
-    grader = Grader(find_exercises(root), sandbox.choose("bwrap"), Limits(cell_seconds=10, memory=3 << 30))
+    grader = Grader(find_exercises(root), sandbox.choose("bwrap"), Limits(cell_seconds=6, memory=3 << 30))
     work = {name: grader.open(write_submission(root / "in" / f"{number}.ipynb", *cells)) for number, (name, cells) in enumerate(answers.items())}
     found: dict[str, dict] = {}
     with pytest.MonkeyPatch.context() as patch:
