@@ -237,6 +237,7 @@ def test_an_experiment_that_raises_says_so_and_the_lab_goes_on(show):
     assert lab.notice == ""
 
 
+@pytest.mark.parametrize("notebook", ["today"], indirect=True)
 def test_axe_finds_nothing_grave_in_either_theme(show, book):
     [lab] = show("quick")
     lab.press("start")
