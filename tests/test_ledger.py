@@ -1,6 +1,7 @@
 """The claims ledger: every statement of the sources is answered in its lesson with its verdict, and points at what shows it."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -58,9 +59,32 @@ def exists(place: str) -> bool:
     if "::" in place:
         file, name = place.split("::")
         return (CHECKOUT / file).is_file() and f"def {name}(" in (CHECKOUT / file).read_text(encoding="utf-8")
-    page, _, cell = place.partition("#")
+    page, _, name = place.partition("#")
+    return name in {cell.id for cell in cells(page)}
+
+
+@each_lesson
+def test_no_printed_verdict_contradicts_its_row(number):
+    """``printed``: what each place in ``shown`` answered when the row was written, T for True and F for False in their order, - for none."""
+    changed = {f"{row['id']}: {row['shown']}": (row["printed"], now) for row in rows_of(number) if row["printed"] != (now := printed(row))}
+    assert changed == {}
+
+
+def printed(row: dict) -> str:
+    each = ["".join(word[0] for word in re.findall(r"\b(?:True|False)\b", said(place))) or "-" for place in row["shown"].split()]
+    return " ".join(each) if set(each) != {"-"} else ""
+
+
+def said(place: str) -> str:
+    """What a cell printed; nothing for a test or the literature."""
+    page, _, name = place.partition("#")
+    return "".join(output.text for cell in cells(page) if cell.id == name for output in cell.get("outputs", ()) if output.output_type == "stream")
+
+
+@cache
+def cells(page: str) -> list:
     path = CHECKOUT / f"{page}.ipynb"
-    return path.is_file() and cell in {one.id for one in nbformat.read(path, as_version=4).cells}
+    return nbformat.read(path, as_version=4).cells if path.is_file() else []
 
 
 def test_the_page_has_a_card_for_every_row_with_a_link_to_each_cell_and_test():

@@ -244,6 +244,7 @@ def spoil(pieces, gamma, U):
     (checks.check_predict, lambda c: None, "세 수를"),
     (checks.check_predict, lambda c: c.clear(), "바뀌었습니다"),
     (checks.check_predict, lambda c: checks.predicted(c)[::-1], "순서"),
+    (checks.check_predict, lambda c: [value**sign for value, sign in zip(checks.predicted(c), (1, -1, 1))], "뒤집"),
     (checks.check_measure, lambda c, w, x, g: 1.0, "두 수를"),
     (checks.check_measure, lambda c, w, x, g: checks.predicted(c)[:2], "이어야 하는데"),
     (checks.check_design, lambda N: None, "카드"),

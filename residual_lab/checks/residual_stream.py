@@ -154,10 +154,13 @@ def predicted(card: Mapping) -> tuple[float, float, float]:
     return growth, growth**0.5, N - (1 - last) * (N + 1) / 2
 
 
+INVERTED = "비가 뒤집혔습니다. 입력의 노름을 출력의 노름으로 나눕니다."
+
+
 def _prediction_mistakes(card: Mapping) -> list[dict[str, float]]:
     N, s, last, place = card["depth"], card["scale"], card["survival"], card["placement"]
     right = predicted(card)
-    forward, gradient = {}, {"제곱근을 잊었습니다. 제곱에 곱해지는 값이므로 노름은 그 제곱근입니다.": right[0]}
+    forward, gradient = {}, {"제곱근을 잊었습니다. 제곱에 곱해지는 값이므로 노름은 그 제곱근입니다.": right[0], INVERTED: 1 / right[1]}
     if place == "pre":
         forward["Pre-LN의 가지는 언제나 크기 1인 것을 읽습니다. 곱해지지 않고 블록마다 s²이 더해집니다."] = (1 + s**2) ** N
         forward["가지가 보태는 제곱평균은 s가 아니라 s²입니다."] = 1 + s * N
@@ -223,7 +226,7 @@ def _measurement_mistakes(card: Mapping, weights: Sequence[Tensor], x: Tensor, g
     for weight in weights:
         h = block(h, weight, card["placement"], card["scale"], 0.0)
     forward["지름길이 없습니다. 가지에 h를 더하세요."] = h.square().mean().item()
-    gradient = {"비가 뒤집혔습니다. 입력의 노름을 출력의 노름으로 나눕니다.": 1 / right[1], "노름이 아니라 노름의 제곱으로 비를 냈습니다.": right[1] ** 2, "출력의 그래디언트 g의 노름으로 나누지 않았습니다.": right[1] * g.norm().item()}
+    gradient = {INVERTED: 1 / right[1], "노름이 아니라 노름의 제곱으로 비를 냈습니다.": right[1] ** 2, "출력의 그래디언트 g의 노름으로 나누지 않았습니다.": right[1] * g.norm().item()}
     return [forward, gradient]
 
 
