@@ -45,10 +45,10 @@ class UNetSkip(Experiment):
 
     id = "unet_skip"
     title = "U-Net의 긴 스킵: 이어 붙이기, 더하기, 없음"
-    note = "계단 모양 신호(길이 32)에 잡음을 더하고 원래 신호를 되찾는 1차원 U-Net입니다. 세 망은 파라미터 수와 처음 가중치가 같고, 시드 다섯 개씩 150스텝을 함께 학습합니다."
+    note = "계단 모양 신호(길이 32)에 잡음을 더하고 원래 신호를 되찾는 1차원 U-Net입니다. 세 망은 파라미터 수와 처음 가중치가 같고, 시드 다섯 개씩 150단계를 함께 학습합니다."
     labels = {"concat": "이어 붙이기", "add": "더하기", "none": "없음"}
     panels = (
-        Lines("error", "새 신호의 제곱 오차", x="스텝", y="제곱 오차", scale="log", series={**labels, "noisy": "잡음 그대로"}),
+        Lines("error", "새 신호의 제곱 오차", x="단계", y="제곱 오차", scale="log", series={**labels, "noisy": "잡음 그대로"}),
         Bars("edges", "계단에서 얼마나 먼가 (1: 바로 옆, 4: 세 칸 이상)", x="자리", y="제곱 오차", series={"concat": "이어 붙이기", "none": "없음"}),
         Table("final", "학습이 끝났을 때", columns=("스킵", "제곱 오차", "시드 범위")),
     )
@@ -93,10 +93,10 @@ class SSMDepth(Experiment):
 
     id = "ssm_depth"
     title = "SSM 블록을 쌓으면: 지름길이 있을 때와 없을 때"
-    note = "대각 SSM 블록(폭 16)을 쌓아 우리말 자모를 읽습니다. 두 망은 지름길만 다르고(LN은 둘 다 있습니다) 시드 다섯 개씩 100스텝을 학습합니다. 자모의 빈도만 아는 예측의 손실은 표의 마지막 줄에 있습니다."
+    note = "대각 SSM 블록(폭 16)을 쌓아 우리말 자모를 읽습니다. 두 망은 지름길만 다르고(LN은 둘 다 있습니다) 시드 다섯 개씩 100단계를 학습합니다. 자모의 빈도만 아는 예측의 손실은 표의 마지막 줄에 있습니다."
     panels = (
-        Lines("loss", "학습 손실 (미니배치)", x="스텝", y="손실 (nat)", series={"residual": "지름길 있음", "plain": "지름길 없음"}),
-        Table("final", "마지막 15스텝의 평균", columns=("망", "손실", "시드 범위")),
+        Lines("loss", "학습 손실 (미니배치)", x="단계", y="손실 (nat)", series={"residual": "지름길 있음", "plain": "지름길 없음"}),
+        Table("final", "마지막 15단계의 평균", columns=("망", "손실", "시드 범위")),
     )
     grid = {"depth": (2, 4, 8), "lr": (0.003, 0.01)}
     sample = {"depth": 2, "lr": 0.01}
