@@ -14,6 +14,7 @@ BROWSER_ARGUMENTS = [
 ]
 PATIENCE_MS = 60_000
 """For states that a loaded machine may take long to reach."""
+LOOK_EVERY_MS = 50
 
 _SHOWN = "(knob) => JSON.stringify([knob.innerText, ...[...knob.querySelectorAll('input, select')].map((one) => [one.checked, one.value])])"
 _DRAWN = """[...root.querySelectorAll('.rl-plot')].some((plot) => plot.querySelector('.rl-cell, .rl-column[d*="M"]')
@@ -36,12 +37,16 @@ class NotebookPage:
     def ready(self) -> None:
         """The notebook is there and connected: a cell that is run earlier is silently not run."""
         self.page.wait_for_selector(".jp-Notebook .jp-Cell")
-        self.page.wait_for_function(f"() => {_KERNEL}?.connectionStatus === 'connected'")
+        self.until(f"() => {_KERNEL}?.connectionStatus === 'connected'")
         self.idle()
+
+    def until(self, condition: str, argument: object = None) -> None:
+        """Until a condition on the page holds. Asked at every frame, as Playwright does by itself, it would keep the page drawing."""
+        self.page.wait_for_function(condition, arg=argument, polling=LOOK_EVERY_MS)
 
     def idle(self) -> None:
         """Until the kernel has nothing to do."""
-        self.page.wait_for_function(f"() => {_KERNEL}.status === 'idle'")
+        self.until(f"() => {_KERNEL}.status === 'idle'")
 
     def do(self, command: str, **arguments: object) -> None:
         """One of JupyterLab's commands, to its end."""
@@ -49,7 +54,7 @@ class NotebookPage:
             window.done = false;
             window.jupyterapp.commands.execute(command, arguments).then(() => { window.done = true; });
         }""", [command, arguments])
-        self.page.wait_for_function("() => window.done")
+        self.until("() => window.done")
 
     def run_all(self) -> None:
         self.do("notebook:run-all-cells")
@@ -85,8 +90,7 @@ class NotebookPage:
     def wear(self, theme: str) -> None:
         """Change JupyterLab's theme; while it loads, a splash screen covers the page."""
         self.do("apputils:change-theme", theme=theme)
-        self.page.wait_for_function(
-            "(theme) => document.body.dataset.jpThemeName === theme && !document.querySelector('#jupyterlab-splash')", arg=theme)
+        self.until("(theme) => document.body.dataset.jpThemeName === theme && !document.querySelector('#jupyterlab-splash')", theme)
 
     def grave_problems(self) -> list[tuple[str, str]]:
         """What axe-core calls serious or critical in the course's widgets.
@@ -127,7 +131,7 @@ class LabView:
 
     def wait(self, condition: str, argument: object = None) -> None:
         """Until a condition on ``root`` holds."""
-        self.page.wait_for_function(f"([root, argument]) => {condition}", arg=[self.root.element_handle(), argument])
+        self.book.until(f"([root, argument]) => {condition}", [self.root.element_handle(), argument])
 
     def reaches(self, *phases: str) -> None:
         self.wait("argument.includes(root.dataset.phase)", list(phases))
