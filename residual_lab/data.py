@@ -1,6 +1,7 @@
 """Small real tasks as tensors. Nothing is downloaded at run time.
 
-`load_digits` comes with scikit-learn; `load_fashion` is a subset of Fashion-MNIST that lies in ``assets/data``.
+Both lie in ``assets/data``: the 8×8 digits that scikit-learn carries (importing it would cost a notebook as much as torch does),
+and a subset of Fashion-MNIST.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from torch.nn import functional as F
 
 from residual_lab.paths import ASSETS
 
-FASHION_FILE = "fashion_mnist_10k.npz"
-FASHION_SHA256 = "a72fa80ba9a516f5e9d6e1a6abfe8c655e153d50a0952b68722015fa701aa57d"
+SHA256 = {
+    "digits.npz": "b3b9c8cc11d765ce4264d8748bf3edbafa5038d91c93cf713ddbd6ae8652b410",
+    "fashion_mnist_10k.npz": "a72fa80ba9a516f5e9d6e1a6abfe8c655e153d50a0952b68722015fa701aa57d",
+}
 FASHION_LABELS = ("티셔츠", "바지", "풀오버", "원피스", "코트", "샌들", "셔츠", "운동화", "가방", "앵클부츠")
 
 
@@ -50,15 +53,16 @@ def _task(images: np.ndarray, labels: np.ndarray, train: int) -> Task:
 
 @cache
 def load_digits() -> Task:
-    """Handwritten digits, 8×8, ten classes: 1,437 for training and 360 for testing (UCI, via scikit-learn).
+    """Handwritten digits, 8×8, ten classes: 1,437 for training and 360 for testing (Alpaydin & Kaynak 1998, UCI).
 
     The split is fixed (a permutation with seed 0), so that only initialisation and batch order differ between seeds.
-    """
-    from sklearn.datasets import load_digits as digits
 
-    bunch = digits()
-    order = np.random.default_rng(0).permutation(len(bunch.target))
-    return _task(bunch.images[order] / 16.0, bunch.target[order], train=1437)
+    Raises:
+        DataError: the file is missing, truncated or not the one that the course ships.
+    """
+    images, labels = _read(ASSETS / "data/digits.npz")
+    order = np.random.default_rng(0).permutation(len(labels))
+    return _task(images[order] / 16.0, labels[order], train=1437)
 
 
 @cache
@@ -71,18 +75,18 @@ def load_fashion(*, train: int = 8000, pool: int = 1) -> Task:
     Raises:
         DataError: the file is missing, truncated or not the one that the course ships.
     """
-    images, labels = _read_fashion(ASSETS / "data" / FASHION_FILE)
+    images, labels = _read(ASSETS / "data/fashion_mnist_10k.npz")
     task = _task(images.astype(np.float32) / 255.0, labels, train=train)
     if pool == 1:
         return task
     return task._replace(x_train=F.avg_pool2d(task.x_train, pool), x_test=F.avg_pool2d(task.x_test, pool))
 
 
-def _read_fashion(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     repair = "저장소를 다시 받거나 `git checkout -- assets/data`로 되돌려 주세요."
     if not path.is_file():
         raise DataError(f"데이터 파일이 없습니다: assets/data/{path.name}. {repair}")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != FASHION_SHA256:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256[path.name]:
         raise DataError(f"데이터 파일이 손상되었거나 다른 파일입니다: assets/data/{path.name}. {repair}")
     try:
         with np.load(path) as archive:

