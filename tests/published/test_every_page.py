@@ -105,6 +105,7 @@ def test_page_is_readable_in_the_dark(seen):
         return
     seen.page.emulate_media(color_scheme="dark")
     seen.page.wait_for_selector('html[data-theme="dark"]')
+    seen.page.wait_for_function("document.getAnimations().every((one) => one.playState === 'finished')")  # colours change gradually
     assert seen.grave_problems("color-contrast", "link-in-text-block") == {}
 
 
