@@ -33,3 +33,12 @@ def colab_python() -> str:
     python = os.environ.get("RESIDUAL_LAB_COLAB_PYTHON") or str(CHECKOUT / ".venv-colab/bin/python")
     return python if Path(python).is_file() else pytest.fail(
         "Colab과 같은 판의 환경이 없습니다. 'make test'가 만듭니다.")
+
+
+@pytest.fixture(scope="module")
+def sources_that_want(request):
+    """``sources_that_want(fixture)``: the parameters ``source`` of this file's tests that use a fixture, each once: it runs no other."""
+    def those(fixture: str) -> list:
+        wanting = (item for item in request.session.items if item.path == request.path and fixture in item.fixturenames)
+        return list(dict.fromkeys(item.callspec.params["source"] for item in wanting))
+    return those

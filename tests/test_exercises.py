@@ -36,10 +36,9 @@ def test_nbval_fails_an_untouched_exercise_at_its_checks_and_nowhere_else(tmp_pa
 
 
 @pytest.fixture(scope="module")
-def faults(request):
+def faults(sources_that_want):
     """{source: faults} of all exercises that are asked for, one after another in one kernel: torch is imported once."""
-    asked = {item.callspec.params["source"] for item in request.session.items if item.path == request.path and "faults" in item.fixturenames}
-    return faults_of(*(source for source in SOLUTIONS if source in asked))
+    return faults_of(*sources_that_want("faults"))
 
 
 @each_solution

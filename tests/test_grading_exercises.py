@@ -65,10 +65,9 @@ def cells_of(source):
 
 
 @pytest.fixture(scope="module")
-def shown(request):
+def shown(sources_that_want):
     """{id: what the cell printed} of all exercises that are asked for, from one trusted kernel: torch is imported once."""
-    asked = {item.callspec.params["source"] for item in request.session.items if item.path == request.path and "shown" in item.fixturenames}
-    sources = [source for source in SOLUTIONS if source in asked]
+    sources = sources_that_want("shown")
     notebook = new_notebook(cells=[cell for source in sources for cell in cells_of(source)])
     done = execute.run_cells(notebook, sources[0], allow_errors=True).cells
     return {cell.id: "".join(output.get("text", f"{output.get('ename')}: {output.get('evalue')}") for output in cell.outputs) for cell in done}
