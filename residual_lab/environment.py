@@ -111,7 +111,10 @@ def prepare(extras: tuple[str, ...]) -> Path:
         arguments += [f"torch=={_pin('torch')}+cpu"]
         if _reachable(CPU_TORCH_INDEX + "/torch/"):
             arguments += ["--extra-index-url", CPU_TORCH_INDEX]
-    _install([str(python), "-m", "pip"], arguments, venv)
+    pip, newest = [str(python), "-m", "pip"], _pin("pip")
+    if not any(venv.glob(f"**/site-packages/pip-{newest}.dist-info")):  # an old one takes a minute longer to choose the packages
+        _install(pip, ["--upgrade", f"pip=={newest}"], venv)
+    _install(pip, arguments, venv)
     _write_stamp(venv, wanted)
     say(f"환경이 준비되었습니다({time.monotonic() - start:.0f}초).\n")
     return python
