@@ -19,7 +19,7 @@ from .roster import Learner, find_learner, normal
 from .submission import Submission, Unreadable
 from .verdict import GRADER, Result, TaskResult, unreadable
 
-CHUNK = 25
+CHUNK = 50
 """Submissions a pytest process takes at once: its start costs about as much computing as one of them."""
 STATE = ".state"
 

@@ -13,8 +13,9 @@ IGNORED = {"tags": ["nbval-ignore-output"]}
 
 
 def grade_source(task: GradedTask, seed: int) -> str:
-    call = f"print(_residual_lab_grade({seed}, {task.grade!r}, globals()), end='')"
-    return f"{PRELUDE.read_text(encoding='utf-8')}\n\n{call}"
+    """The prelude comes as one string: IPython splits a cell into tokens, twice, which takes longer than most tasks do."""
+    prelude = PRELUDE.read_text(encoding="utf-8")
+    return f"exec({prelude!r}, globals())\nprint(_residual_lab_grade({seed}, {task.grade!r}, globals()), end='')"
 
 
 def task_notebook(exercise: Exercise, task: GradedTask, answers: dict[str, str], seed: int, expected: str) -> NotebookNode:
