@@ -15,6 +15,7 @@ BROWSER_ARGUMENTS = [
 PATIENCE_MS = 60_000
 """For states that a loaded machine may take long to reach."""
 LOOK_EVERY_MS = 50
+QUIET_MS = 300
 
 _SHOWN = "(knob) => JSON.stringify([knob.innerText, ...[...knob.querySelectorAll('input, select')].map((one) => [one.checked, one.value])])"
 _DRAWN = """[...root.querySelectorAll('.rl-plot')].some((plot) => plot.querySelector('.rl-cell, .rl-column[d*="M"]')
@@ -47,6 +48,16 @@ class NotebookPage:
     def idle(self) -> None:
         """Until the kernel has nothing to do."""
         self.until(f"() => {_KERNEL}.status === 'idle'")
+
+    def quiet(self) -> None:
+        """Until the kernel trains no more: what a lab still had asked for has been answered, and no frame came for a while after it."""
+        for _ in range(20):
+            self.idle()
+            before = self.wire.frames
+            self.page.wait_for_timeout(QUIET_MS)
+            if self.wire.frames == before:
+                return
+        raise AssertionError("the kernel goes on training")
 
     def do(self, command: str, **arguments: object) -> None:
         """One of JupyterLab's commands, to its end."""

@@ -95,13 +95,10 @@ def test_pause_resume_and_single_steps_lose_nothing(show, book):
     lab.passes(20)
     lab.press("pause")
     lab.reaches("paused")
-    book.idle()
     book.settle()
     step, picture, told = lab.step, lab.picture(), lab.root.inner_text()
-    frames = book.wire.frames
-    book.page.wait_for_timeout(500)
+    book.quiet()
     assert (lab.step, lab.picture(), lab.root.inner_text()) == (step, picture, told)
-    assert book.wire.frames == frames
     for expected in range(step + 1, step + 31):  # through those that came during the pause, and beyond
         lab.press("step")
         lab.passes(expected - 1)
@@ -120,12 +117,11 @@ def test_stop_ends_the_run_and_reset_clears_it(show, book):
     lab.passes(20)
     lab.press("stop")
     lab.reaches("stopped")
-    book.idle()
     book.settle()
     assert lab.enabled == {"start", "reset", "pin"}
     assert lab.root.locator(".rl-summary").inner_text().startswith("정지했습니다.")
     step = lab.step
-    book.page.wait_for_timeout(300)
+    book.quiet()
     assert lab.step == step >= 20
     lab.press("reset")
     lab.reaches("idle")
@@ -184,10 +180,7 @@ def test_running_the_cell_again_ends_the_run_that_it_replaces(show, book):
     lab = book.lab(list(CELLS).index("long"))
     assert book.page.locator(".rl-lab").count() == 1
     assert lab.root.get_attribute("data-phase") == "idle" and lab.step == 0
-    book.idle()
-    frames = book.wire.frames
-    book.page.wait_for_timeout(300)
-    assert book.wire.frames == frames
+    book.quiet()
     lab.press("start")
     lab.passes(20)
 
