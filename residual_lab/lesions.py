@@ -70,7 +70,7 @@ class Rearranged(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images of each network, (K, B, 1, H, W) → logits (K, B, classes)."""
-        return after_stem(self.net, stem(self.net, x), self.order)
+        return after_stem(self.net, self.net.enter(x), self.order)
 
 
 def after_stem(net: StackedConvNet, h: Tensor, order: Order | None = None) -> Tensor:
@@ -81,11 +81,6 @@ def after_stem(net: StackedConvNet, h: Tensor, order: Order | None = None) -> Te
         for index in blocks:
             h = run_block(net, net.stages[stage][index], h)
     return net._classify(h)
-
-
-def stem(net: StackedConvNet, x: Tensor) -> Tensor:
-    """What the first block receives: (K, B, 1, H, W) → (B, K·width, H, W)."""
-    return net.stem_bn(net.stem(x.squeeze(2).transpose(0, 1))).relu()
 
 
 def branch(block: nn.ModuleDict, h: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from residual_lab.lesions import branch, run_block, stem
+from residual_lab.lesions import branch, run_block
 from residual_lab.training import StackedConvNet
 from residual_lab.training.fit import cross_entropy
 
@@ -31,7 +31,7 @@ def by_length(net: StackedConvNet, x: Tensor, y: Tensor) -> Iterator[Tensor]:
     k = len(net.members)
     blocks = [block for stage in net.stages for block in stage]
     with torch.no_grad():
-        inputs = [stem(net, x.expand(k, *x.shape))]
+        inputs = [net.enter(x.expand(k, *x.shape))]
         for block in blocks:
             inputs.append(run_block(net, block, inputs[-1]))
     h = inputs.pop().requires_grad_()
@@ -73,7 +73,7 @@ def sampled_norms(net: StackedConvNet, x: Tensor, y: Tensor, *, length: int, pat
     for row in takes:
         row[torch.randperm(len(blocks), generator=generator)[:length]] = 1
     with torch.no_grad():
-        start = stem(net, x.expand(k, *x.shape)).repeat(paths, 1, 1, 1)
+        start = net.enter(x.expand(k, *x.shape)).repeat(paths, 1, 1, 1)
     h = start.requires_grad_()
     for block, taken in zip(blocks, takes.T):
         taken = taken.repeat_interleave(len(x)).view(-1, 1, 1, 1)

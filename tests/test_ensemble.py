@@ -102,7 +102,7 @@ def test_kendalls_tau(order, tau):
 
 def input_gradient(net, x, y, taken=None):
     """The gradient at the first block's input; with ``taken``, only along that path."""
-    h = start = lesions.stem(net, stacked(x)).detach().requires_grad_()
+    h = start = net.enter(stacked(x)).detach().requires_grad_()
     for index, block in enumerate(b for stage in net.stages for b in stage):
         inside, past = lesions.branch(block, h), path_gradients.shortcut(net, block, h)
         if taken is not None:

@@ -147,7 +147,7 @@ def dense(model, kept, x):
         for index in range(kept.shape[1]):
             h = model._whole(index, h, kept[:, index].float().unsqueeze(2))
         return model._layer(-1, h)
-    h = model.stem_bn(model.stem(x.squeeze(2).transpose(0, 1))).relu()
+    h = model.enter(x)
     for index, [block] in enumerate(model.stages):
         h = model._whole(block, h, kept[:, index].float().view(1, -1, 1, 1, 1))
     return model._classify(h)

@@ -343,7 +343,7 @@ class Refinement(Experiment):
 def relative_changes(net: StackedConvNet, x: Tensor) -> Tensor:
     """RMS of what each block changes over the RMS of what it would pass on without its branch: (blocks, K)."""
     k = len(net.members)
-    h, found = lesions.stem(net, x.expand(k, *x.shape)), []
+    h, found = net.enter(x.expand(k, *x.shape)), []
     for stage, blocks in enumerate(net.stages):
         for index, block in enumerate(blocks):
             base = lesions.bare_shortcut(net, h) if stage and not index else h

@@ -122,7 +122,7 @@ class DroppedConvNet(StackedConvNet):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images of each network, (K, B, 1, H, W) → logits (K, B, classes)."""
-        h = self.stem_bn(self.stem(x.squeeze(2).transpose(0, 1))).relu()
+        h = self.enter(x)
         kept = self.masks.draw(x.shape[1]) if self.training else None
         for index, block in enumerate(block for stage in self.stages for block in stage):
             if kept is None:

@@ -39,7 +39,7 @@ class StackedShortcutNet(StackedConvNet):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images of each network, (K, B, 1, H, W) → logits (K, B, classes)."""
-        h = self.stem_bn(self.stem(x.squeeze(2).transpose(0, 1))).relu()
+        h = self.enter(x)
         for stage, blocks in enumerate(self.stages):
             for index, block in enumerate(blocks):
                 branch = block["bn1"](block["conv1"](h)).relu()
@@ -68,4 +68,4 @@ def _projection(fan_in: int, fan_out: int, stride: int, generators: Sequence[tor
     drawn = [torch.empty(fan_out, fan_in, 1, 1).normal_(0.0, (2.0 / fan_out) ** 0.5, generator=g) for g in generators]
     with torch.no_grad():
         conv.weight.copy_(torch.cat(drawn))
-    return nn.Sequential(conv, nn.BatchNorm2d(k * fan_out))
+    return nn.Sequential(conv.to(memory_format=torch.channels_last), nn.BatchNorm2d(k * fan_out))

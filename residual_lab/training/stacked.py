@@ -117,7 +117,8 @@ def _mlp_weights(shapes: Sequence[tuple[int, int]], condition: Condition, seed: 
 class StackedConvNet(nn.Module):
     """K ConvNets of He et al. 2015 (arXiv:1512.03385), §4.2: 6n + 2 layers, three stages, BN, shortcut option A.
 
-    Channels of all networks lie side by side, network by network; every convolution has K groups.
+    Channels of all networks lie side by side, network by network; every convolution has K groups. In memory the channels of a
+    pixel come together ("channels last"): with few channels a network, such convolutions are more than twice as fast.
 
     Args:
         conditions, seeds: the stack holds every condition with every seed.
@@ -161,11 +162,16 @@ class StackedConvNet(nn.Module):
         drawn = [torch.empty(fan_out, fan_in, 3, 3).normal_(0.0, deviation, generator=g) for g in self.generators]
         with torch.no_grad():
             conv.weight.copy_(torch.cat(drawn))
-        return conv
+        return conv.to(memory_format=torch.channels_last)
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Images of each network, (K, B, 1, H, W) → what the first block receives, (B, K·width, H, W)."""
+        images = x.squeeze(2).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        return self.stem_bn(self.stem(images)).relu()
 
     def forward(self, x: Tensor) -> Tensor:
         """Images of each network, (K, B, 1, H, W) → logits (K, B, classes)."""
-        h = self.stem_bn(self.stem(x.squeeze(2).transpose(0, 1))).relu()
+        h = self.enter(x)
         for blocks in self.stages:
             for block in blocks:
                 branch = block["bn1"](block["conv1"](h)).relu()
@@ -176,10 +182,11 @@ class StackedConvNet(nn.Module):
     def _add_shortcut(self, branch: Tensor, h: Tensor) -> Tensor:
         """Option A: identity, or every second pixel and zeros for the new channels."""
         k = len(self.members)
-        h = h.unflatten(1, (k, -1))
         if branch.shape[-1] != h.shape[-1]:
-            h = F.pad(h[..., ::2, ::2], (0, 0, 0, 0, 0, h.shape[2]))
-        return torch.addcmul(branch.unflatten(1, (k, -1)), h, self.skip).flatten(1, 2)
+            h = h.unflatten(1, (k, -1))[..., ::2, ::2]
+            h = F.pad(h, (0, 0, 0, 0, 0, h.shape[2])).flatten(1, 2)
+        skip = self.skip.expand(-1, -1, branch.shape[1] // k, -1, -1).flatten(1, 2)
+        return torch.addcmul(branch, h, skip)
 
     def _classify(self, h: Tensor) -> Tensor:
         pooled = h.mean((2, 3)).unflatten(1, (len(self.members), -1)).transpose(0, 1)

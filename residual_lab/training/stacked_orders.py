@@ -47,7 +47,7 @@ class StackedOrderNet(StackedConvNet):
 
     def stream(self, x: Tensor) -> list[Tensor]:
         """What flows along the shortcuts: the input of the first unit, then the output of every unit, channels of K networks."""
-        states = [self.stem_bn(self.stem(x.squeeze(2).transpose(0, 1))).relu()]
+        states = [self.enter(x)]
         for block in self.units():
             states.append(self.unit(block, states[-1]))
         return states
@@ -105,7 +105,7 @@ class StackedShortcutKinds(StackedConvNet):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images of each network, (K, B, 1, H, W) → logits (K, B, classes)."""
-        h = self.stem_bn(self.stem(x.squeeze(2).transpose(0, 1))).relu()
+        h = self.enter(x)
         for blocks in self.stages:
             for block in blocks:
                 branch = block["bn2"](block["conv2"](block["bn1"](block["conv1"](h)).relu()))
@@ -143,4 +143,4 @@ def _one_by_one(channels: int, generators: Sequence[torch.Generator], bias: floa
         conv.weight.copy_(torch.cat(drawn))
         if bias is not None:
             conv.bias.fill_(bias)
-    return conv
+    return conv.to(memory_format=torch.channels_last)
