@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 
 import nbformat
@@ -12,7 +13,7 @@ from docutils.core import publish_doctree
 from residual_lab.notebooks import times
 from residual_lab.notebooks.text import find_sources
 from residual_lab.paths import CHECKOUT
-from residual_lab.site import bibliography, glossary, reference, sources
+from residual_lab.site import benchmarks, bibliography, glossary, reference, sources
 from residual_lab.site import times as times_page
 from residual_lab.site.theme import terms
 
@@ -91,10 +92,7 @@ def test_the_times_are_of_notebooks_that_exist_and_within_what_is_promised():
 
 def test_the_times_page_says_what_was_not_measured(monkeypatch):
     monkeypatch.setattr(times, "read", lambda root: {})
-    page = times_page._notebooks(CHECKOUT)
-    assert page.count("아직 재지 않았습니다") == sum(source.folder == "solutions" for source in find_sources(CHECKOUT))
-    stated = re.search(r"약 \d+초", (CHECKOUT / "lessons/01_degradation.md").read_text(encoding="utf-8"))[0]
-    assert f"| [01 · 깊이와 성능 저하](../lessons/01_degradation.ipynb) | {stated} |" in page  # as the lesson itself says
+    assert times_page._notebooks(CHECKOUT).count("아직 재지 않았습니다") == len(find_sources(CHECKOUT))
 
 
 def test_cpu_seconds_are_measured_and_kept(tmp_path):
@@ -117,3 +115,25 @@ def test_a_cell_that_is_linked_to_has_its_anchor(name, tmp_path):
     made = (tmp_path / f"{name}.ipynb").read_text(encoding="utf-8")
     wanted = {place.partition("#")[2] for place in sources.ledger.cells_shown(CHECKOUT) if place.startswith(f"{name}#")}
     assert wanted and all(f'<div id=\\"{cell}\\"' in made for cell in wanted)
+
+
+def test_a_lesson_states_the_time_that_was_measured():
+    measured = times.read(CHECKOUT)
+    for source in find_sources(CHECKOUT):
+        if source.exercise is None:
+            assert abs(times_page.stated(source) - float(measured[source.name]["cpu_seconds"])) <= 5, source.name
+
+
+def test_benchmarks_show_the_newest_row_beside_the_one_before(tmp_path):
+    rows = [("stacked", "나", "2", "배", "2026-01-01"), ("stacked", "가", "4", "배", "2026-01-01"), ("stacked", "나", "9", "배", "2026-02-01"),
+            *(("growth", f"MLP · 깊이 · {depth}", f"{depth * 1e-3}", "초", "2026-01-01") for depth in (4, 8, 16))]
+    path = tmp_path / "benchmarks.csv"
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, benchmarks.COLUMNS, restval="1")
+        table.writeheader()
+        table.writerows({"section": section, "what": what, "median": value, "unit": unit, "date": day} for section, what, value, unit, day in rows)
+    page = benchmarks.page(path)
+    assert re.search(r"\| 나 \| 9배 \|.*\| 2배 \| 2026-02-01", page) and page.count("| 나 |") == 1
+    assert "기하 평균은 6.00배이고 가장 작은 것은 4.00배" in page
+    assert re.search(r"\| MLP \| 깊이 \| 4, 8, 16 \| 4, 8, 16 \| 1\.00 \| 1\.00 \| 1 \|", page)
+    assert benchmarks.page(tmp_path / "none.csv") == ""

@@ -1,4 +1,4 @@
-"""The execution-time page: what each notebook and each lab costs, as it was measured."""
+"""The execution-time page: what each notebook and each lab costs, and how quick everything is, as it was measured."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ import statistics
 from pathlib import Path
 
 from residual_lab.notebooks import times
-from residual_lab.notebooks.text import find_sources
+from residual_lab.notebooks.text import Source, find_sources
+from residual_lab.site import benchmarks
 
-_STATED = re.compile(r"\*\*이 노트북의 CPU 시간\*\* (약 \d+초)")
+_STATED = re.compile(r"\*\*이 노트북의 CPU 시간\*\* 약 (\d+)초")
 _LAB = re.compile(r'data-kind=\\?"lab\\?" data-src=\\?"(\w+)')
 
 
 def page(root: Path) -> str:
-    """Two tables as Markdown, to stand after the introduction (``pages/execution_time.md``)."""
-    return f"{_notebooks(root)}\n{_labs(root)}"
+    """Tables as Markdown, to stand after the introduction (``pages/execution_time.md``)."""
+    return f"{_notebooks(root)}\n{_labs(root)}\n{benchmarks.page()}"
 
 
 def _notebooks(root: Path) -> str:
     rows, measured = ["| 노트북 | CPU 시간 |", "|---|---:|"], times.read(root)
     for source in find_sources(root):
         link = f"../{source.exercise.relative_to(root).as_posix() if source.exercise else source.notebook.relative_to(root).as_posix()}"
-        stated = _STATED.search(source.text())
-        took = f"{float(measured[source.name]['cpu_seconds']):.0f}초" if source.name in measured else stated[1] if stated else "아직 재지 않았습니다"
+        took = f"{float(measured[source.name]['cpu_seconds']):.0f}초" if source.name in measured else "아직 재지 않았습니다"
         rows.append(f"| [{source.title}{' (풀이까지)' if source.exercise else ''}]({link}) | {took} |")
     environments = sorted({f"Python {row['python']}, torch {row['torch']}, {row['machine']}" for row in measured.values()})
     total = sum(float(row["cpu_seconds"]) for row in measured.values())
     note = f"모두 합하면 {total / 60:.1f}분입니다. 잰 환경은 {' · '.join(environments)}이고, 스레드는 하나입니다." if measured else ""
     return "## 노트북\n\n" + "\n".join(rows) + f"\n\n{note}\n"
+
+
+def stated(source: Source) -> int:
+    """CPU seconds that a lesson's header states."""
+    return int(_STATED.search(source.text())[1])
 
 
 def _labs(root: Path) -> str:
