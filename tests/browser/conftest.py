@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
@@ -29,12 +30,20 @@ def servers(request):
         yield server
 
 
+@pytest.fixture(scope="session")
+def profile(tmp_path_factory):
+    """The browser's folder. What it keeps of JupyterLab's scripts, compiled, spares every later page seconds."""
+    return tmp_path_factory.mktemp("profile")
+
+
 @pytest.fixture(scope="module")
-def context(chromium_path: str):
-    """One browser, whose cache spares the pages from loading JupyterLab again and again."""
+def context(chromium_path: str, profile: Path):
+    """One browser for the tests of a file."""
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path, args=BROWSER_ARGUMENTS)
-        yield browser.new_context(viewport={"width": 1280, "height": 1000}, permissions=["clipboard-read", "clipboard-write"])
-        browser.close()
+        context = playwright.chromium.launch_persistent_context(
+            profile, executable_path=chromium_path, args=BROWSER_ARGUMENTS, viewport={"width": 1280, "height": 1000},
+            permissions=["clipboard-read", "clipboard-write"])
+        yield context
+        context.close()
     expect.set_options(timeout=None)

@@ -14,7 +14,7 @@ NAMES = list(EXPERIMENTS)
 @pytest.fixture(scope="module")
 def book(servers, context):
     server = servers("today")
-    server.write("labs.ipynb", SET_UP, *(f"Lab(EXPERIMENTS[{name!r}])" for name in NAMES))
+    server.write("labs.ipynb", SET_UP, *(f"Lab(EXPERIMENTS[{name!r}], **EXPERIMENTS[{name!r}].sample)" for name in NAMES))
     book = NotebookPage(context, server, "labs.ipynb")
     book.run_cell(0)
     yield book
