@@ -61,7 +61,7 @@ def test_make_says_that_python_is_missing():
 
 def test_an_unreachable_registry_is_explained(venv):
     """The real thing: a new environment and a pip that reaches nothing."""
-    nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0", "HTTPS_PROXY": "http://127.0.0.1:9"}
+    nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "1", "HTTPS_PROXY": "http://127.0.0.1:9"}
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     result = subprocess.run([sys.executable, str(SCRIPT), "setup"], env={**clean, **nowhere}, capture_output=True, text=True)
     assert result.returncode == 1
