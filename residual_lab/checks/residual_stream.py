@@ -112,7 +112,7 @@ def _hide_mistakes(model: Transformer, tokens: Tensor, where: str) -> dict[str, 
     found = {
         "아무것도 가리지 않은 로짓입니다.": model.unembed(whole),
         "첫 층이 쓴 것을 스트림에서도 지웠습니다. 둘째 층이 더해지는 스트림은 그대로 두고 reads만 바꾸세요.": model.unembed(before + second.write(after, reads=reads)),
-        "첫 층이 쓴 것을 통째로 뺐습니다. 셋 가운데 하나에서만 가리세요.": model.unembed(before + second.write(before)),
+        "첫 층이 쓴 것을 통째로 뺐습니다. 하나를 가릴 때에는 그것만 before를 읽고, sum일 때에는 둘째 층이 after를 그대로 읽습니다.": model.unembed(before + second.write(before)),
         "둘째 층이 쓴 것을 더하지 않았습니다.": model.unembed(after if where != "sum" else before),
         "뺄 것은 첫 층이 **쓴 것**(after − before)입니다. 둘째 층이 쓴 것은 남깁니다.": model.unembed(whole - after),
     }
@@ -296,7 +296,7 @@ def _told(card: Mapping) -> str:
 
 def _number(value: Any, name: str) -> float:
     try:
-        return float(value)
+        return float(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError) as problem:
         raise NotYet(f"`{name}`은 수 하나여야 하는데 {type(value).__name__}입니다.") from problem
 

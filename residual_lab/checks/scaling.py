@@ -157,7 +157,7 @@ def check_rezero_block(block: type[nn.Module]) -> None:
         require(alpha.grad is not None and alpha.grad.item() != 0, "첫 단계에서 α가 그래디언트를 받지 않습니다. detach나 .item()으로 끊기지 않았습니까?")
         weights = max((p.grad.abs().max().item() for p in net.parameters() if id(p) in branch and p.grad is not None), default=0.0)
         require(weights == 0, "첫 단계에서 가지의 가중치가 그래디언트를 받았습니다. 가지의 출력이 α를 거치지 않는 길이 있습니다.")
-        print(f"폭 {d}: 첫 단계에서 α의 그래디언트가 0이 아닙니까? {alpha.grad.item() != 0}, 가지의 가중치는 모두 0입니까? {weights == 0}")
+        print(f"폭 {d}: 첫 단계에서 α의 그래디언트가 0이 아닙니까? {alpha.grad.item() != 0}, 가지의 가중치의 그래디언트는 모두 0입니까? {weights == 0}")
         with torch.no_grad():
             alpha.fill_(0.3)
             middle = x + 0.3 * attention(x)
@@ -184,7 +184,7 @@ def check_initial_factor(initial_factor: Callable[[str, int, str], float]) -> No
                     _explain_factor(name, depth, method, value, expected)
         a, b = (float(initial_factor(f"blocks.0.attention.branch.{part}.weight", depth, "deepnorm")) for part in ("query", "value"))
         c = float(initial_factor("blocks.0.ffn.branch.down.weight", depth, "gpt2"))
-        print(f"N = {depth}: DeepNorm의 W_Q {a:.4f}, W_V {b:.4f}, GPT-2의 W₂ {c:.4f}")
+        print(f"N = {depth}: DeepNorm의 W_Q {a:.4f}, W_V {b:.4f}, GPT-2의 FFN 둘째 층 {c:.4f}")
     passed("8-5")
 
 

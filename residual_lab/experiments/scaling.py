@@ -249,10 +249,10 @@ class DeepRescue(Experiment):
 
     id = "deep_rescue"
     title = "깊은 망 살리기: 어느 방법이 배우는가"
-    note = "폭 16 Transformer 세 개(시드 셋)가 한국어 글의 다음 글자(자모)를 배웁니다. 80단계, 배치 8, Adam, 워밍업 없음. 글자의 빈도만 알면 손실은 점선에 머뭅니다."
+    note = "폭 16 Transformer 세 개(시드 셋)가 한국어 글의 다음 글자(자모)를 배웁니다. 80단계, 배치 8, Adam, 워밍업 없음. 자모의 빈도만 알면 손실은 둘째 선에 머뭅니다."
     panels = (
         Lines("loss", "학습 손실 (미니배치)", x="단계", y="교차 엔트로피 (nat)", scale="log", series={
-            "loss": "고른 방법", "unigram": "글자 빈도만 아는 모델",
+            "loss": "고른 방법", "unigram": "자모 빈도만 아는 모델",
         }),
         Bars("stream", "블록을 지난 스트림의 크기 (시드 평균)", x="블록 (입력 → 출력)", y="E x²의 제곱근", scale="log", series={"now": "지금"}),
         Table("final", "마지막 다섯 단계", columns=("값", "시드 평균", "시드 범위")),
@@ -281,7 +281,7 @@ class DeepRescue(Experiment):
             if step == self.steps:
                 final = torch.stack(recent).mean(0)
                 frame.numbers["loss"] = {"final": final}
-                frame.tables["final"] = [["학습 손실", *mean_and_range(final)], ["글자 빈도만 아는 모델", f"{load_jamo().entropy:.3g}", "–"]]
+                frame.tables["final"] = [["학습 손실", *mean_and_range(final)], ["자모 빈도만 아는 모델", f"{load_jamo().entropy:.3g}", "–"]]
             yield frame
 
 
