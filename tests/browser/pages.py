@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, Locator
+from playwright.sync_api import BrowserContext, ConsoleMessage, Locator
 
 from browser.jupyter import JupyterServer
 from browser.wire import Wire
@@ -16,6 +16,8 @@ PATIENCE_MS = 60_000
 """For states that a loaded machine may take long to reach."""
 LOOK_EVERY_MS = 50
 QUIET_MS = 300
+NOT_OURS = "Could not restore the debugger state"
+"""What JupyterLab's debugger may say when a kernel is restarted while it asks."""
 
 _SHOWN = "(knob) => JSON.stringify([knob.innerText, ...[...knob.querySelectorAll('input, select')].map((one) => [one.checked, one.value])])"
 _DRAWN = """[...root.querySelectorAll('.rl-plot')].some((plot) => plot.querySelector('.rl-cell, .rl-column[d*="M"]')
@@ -31,9 +33,13 @@ class NotebookPage:
         self.wire, self.problems = Wire(self.page), []
         self.page.set_default_timeout(PATIENCE_MS)
         self.page.on("pageerror", lambda error: self.problems.append(f"{error}\n{error.stack}"))
-        self.page.on("console", lambda line: self.problems.append(f"{line.text} {line.location}") if line.type == "error" else None)
+        self.page.on("console", self._note)
         self.page.goto(server.page_of(notebook))
         self.ready()
+
+    def _note(self, line: ConsoleMessage) -> None:
+        if line.type == "error" and not line.text.startswith(NOT_OURS):
+            self.problems.append(f"{line.text} {line.location}")
 
     def ready(self) -> None:
         """The notebook is there and connected: a cell that is run earlier is silently not run."""
