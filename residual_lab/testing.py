@@ -21,6 +21,8 @@ class Stage(NamedTuple):
     """Arguments of the main environment's Python, run in the checkout."""
     minutes: float = 40
     """A stage that takes longer is stuck; it is ended, so that a run always ends with a summary."""
+    colab: bool = False
+    """Run by the Python of the environment with Colab's versions."""
 
 
 IN_PARALLEL = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder", "--timeout", "600")
@@ -35,7 +37,13 @@ STAGES = (
 )
 
 
-COLAB_STAGES = (Stage("Colab 판의 시험", ("-m", "pytest", "-q", *IN_PARALLEL, "tests/browser", "-k", "colab")),)
+COLAB_STAGES = (
+    Stage("Colab 판에서 모든 실험실", ("-m", "pytest", "-q", *IN_PARALLEL, "--profile", "colab", "tests/browser", "-k", "colab or every_lab")),
+    Stage("Colab 판에서 모든 레슨", ("-m", "pytest", "-q", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "120",
+                               *IN_PARALLEL, "lessons"), colab=True),
+)
+"""`make test` moves every lab in today's JupyterLab, and in Colab's versions those that stand for them; `make colab` moves all of them
+there and runs every lesson (the numbers are compared by `make test`)."""
 
 
 def main(prepare: Callable[[], tuple[Path, Path]], stages: tuple[Stage, ...] = STAGES) -> int:
@@ -51,7 +59,7 @@ def main(prepare: Callable[[], tuple[Path, Path]], stages: tuple[Stage, ...] = S
         for number, stage in enumerate(stages, 1):
             say(f"── {number}/{len(stages)} {stage.name}")
             since = time.monotonic()
-            took.append((stage.name, _passes(stage, str(python), environment), time.monotonic() - since))
+            took.append((stage.name, _passes(stage, str(colab if stage.colab else python), environment), time.monotonic() - since))
     return _summary(took)
 
 

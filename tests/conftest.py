@@ -10,6 +10,11 @@ import pytest
 from residual_lab.browser import ADVICE, find_browser
 from residual_lab.paths import CHECKOUT
 
+
+def pytest_addoption(parser):
+    parser.addoption("--profile", default="today", choices=("today", "colab"), help="JupyterLab in which every lab is moved")
+
+
 os.environ["OMP_NUM_THREADS"] = "1"  # before anything imports torch: two test processes share the cores
 
 

@@ -171,6 +171,7 @@ def test_every_stage_runs_and_the_failed_one_is_named(capfd, tmp_path, monkeypat
     assert "실패한 단계: 첫째." in said and "colab-python" in said
     assert f"home {tmp_path} " not in said
     assert testing.main(lambda: (sys.executable, "colab-python"), stages[1:]) == 0
+    assert testing.main(lambda: ("main-python", sys.executable), [stages[1]._replace(colab=True)]) == 0
 
 
 def test_a_stage_that_hangs_is_ended_and_named(capfd, monkeypatch):

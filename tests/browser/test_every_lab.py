@@ -1,4 +1,4 @@
-"""Every lab of the course in JupyterLab: its controls move, it trains, and it draws what it trained."""
+"""Every lab of the course in JupyterLab (``--profile``): its controls move, it trains, and it draws what it trained."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ NAMES = list(EXPERIMENTS)
 
 
 @pytest.fixture(scope="module")
-def book(servers, context):
-    server = servers("today")
+def book(servers, context, request):
+    server = servers(request.config.getoption("--profile"))
     server.write("labs.ipynb", SET_UP, *(f"Lab(EXPERIMENTS[{name!r}], **EXPERIMENTS[{name!r}].sample)" for name in NAMES))
     book = NotebookPage(context, server, "labs.ipynb")
     book.run_cell(0)
