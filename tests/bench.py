@@ -154,15 +154,23 @@ def growth(log: Log) -> None:
     for one in stacked.GROWTH:
         for value, seconds in one.seconds(REPETITIONS):
             log.add("growth", f"{one.kind} · {one.size} · {value}", seconds, "초")
+    draw_growth()
+
+
+def draw_growth() -> None:
+    """The newest rows as the picture that the execution-time page shows."""
     figures.use()
     found = benchmarks.growth(benchmarks.read())
-    figure, axes = pyplot.subplots(1, len(benchmarks.THEORY), figsize=(12, 3.4), sharey=True)
+    figure, axes = pyplot.subplots(1, len(benchmarks.THEORY), figsize=(12, 4.2), sharey=True)
     for ax, (size, theory) in zip(axes, benchmarks.THEORY.items()):
         for kind, sizes in found.items():
             values, seconds = zip(*sizes[size])
             ax.plot(values, [1000 * each for each in seconds], label=f"{kind}: {benchmarks.exponent(sizes[size]):.2f}")
+        ticks = sorted({value for sizes in found.values() for value, _ in sizes[size]})[::2]
         ax.set(title=f"{size} (계산량의 지수 {theory})", xlabel=size, xscale="log", yscale="log")
-        ax.legend(title="잰 지수")
+        ax.set_xticks(ticks, [str(tick) for tick in ticks])
+        ax.minorticks_off()
+        ax.legend(title="잰 지수", loc="upper center", bbox_to_anchor=(0.5, -0.2))
     axes[0].set_ylabel("한 단계의 CPU 시간 (ms)")
     benchmarks.PICTURE.write_bytes(figures.png(figure))
 
