@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import posixpath
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def gather(root: Path, target: Path) -> None:
     for page, text in reference.pages(root).items():
         (target / site_path(page)).parent.mkdir(exist_ok=True)
         _write(target / site_path(page), site_links(text, page, root))
+    (target / "assets").mkdir()
+    for picture in (root / "assets").glob("*.png"):
+        shutil.copy(picture, target / "assets")
     for lesson in sorted((root / "lessons").glob("*.ipynb")):
         page = nbformat.read(lesson, as_version=4)
         _write_page(page, f"lessons/{lesson.name}", root, target)
@@ -82,13 +86,14 @@ def _fold(cell: NotebookNode, what: str) -> NotebookNode:
 
 
 def site_path(path: str) -> str | None:
-    """Where a file of the repository is a page of the site: ``pages/`` at its root, a solution in its exercise; else None."""
+    """Where a file of the repository is part of the site: ``pages/`` at its root, a solution in its exercise; else None."""
     folder, _, name = path.rpartition("/")
     if folder in ("lessons", "exercises", "solutions") and name.endswith(".ipynb"):
         return f"{'exercises' if folder == 'solutions' else folder}/{name}"
     if folder == "pages" and name.endswith(".md"):
         return name
-    return path if path == "index.md" or (folder == "instructors" and name.endswith(".md")) else None
+    as_it_is = path == "index.md" or (folder == "instructors" and name.endswith(".md")) or (folder == "assets" and name.endswith(".png"))
+    return path if as_it_is else None
 
 
 def site_links(text: str, page: str, root: Path) -> str:
