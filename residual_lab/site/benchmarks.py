@@ -38,15 +38,15 @@ def page(path: Path = FILE) -> str:
 def _table(title: str, rows: dict[str, list[dict[str, str]]]) -> str:
     if not rows:
         return ""
-    lines = ["| 잰 것 | 중앙값 | 범위 | 반복 | 지난번 | 잰 날과 환경 |", "|---|---:|---:|---:|---:|---|"]
+    lines, places = ["| 잰 것 | 중앙값 | 범위 | 반복 | 지난번 | 잰 날 |", "|---|---:|---:|---:|---:|---|"], {}
     for what, history in rows.items():
         new, before = history[-1], history[-2]["median"] + history[-2]["unit"] if len(history) > 1 else "–"
-        where = f"{new['date']} · {new['machine']}, 코어 {new['cores']}개, Python {new['python']}, torch {new['torch']}"
-        lines.append(f"| {what} | {new['median']}{new['unit']} | {new['low']}~{new['high']} | {new['repetitions']} | {before} | {where} |")
-    note = ""
+        places[f"{new['machine']}, 코어 {new['cores']}개, Python {new['python']}, torch {new['torch']}"] = None
+        lines.append(f"| {what} | {new['median']}{new['unit']} | {new['low']}~{new['high']} | {new['repetitions']} | {before} | {new['date']} |")
+    note = f"\n잰 환경: {' · '.join(places)}.\n"
     ratios = [float(history[-1]["median"]) for history in rows.values() if history[-1]["unit"] == "배"]
     if title == SECTIONS["stacked"] and ratios:
-        note = f"\n기하 평균은 {statistics.geometric_mean(ratios):.2f}배이고 가장 작은 것은 {min(ratios):.2f}배입니다.\n"
+        note += f"\n기하 평균은 {statistics.geometric_mean(ratios):.2f}배이고 가장 작은 것은 {min(ratios):.2f}배입니다.\n"
     return f"## {title}\n\n" + "\n".join(lines) + "\n" + note
 
 
