@@ -107,12 +107,12 @@ def prepare(extras: tuple[str, ...]) -> Path:
     python = _open_venv(venv)
     requirement = f"-e{CHECKOUT}[{','.join(wanted['extras'])}]"
     arguments = ["--prefer-binary", "-c", str(CHECKOUT / "constraints.txt"), requirement]
-    if kind == "cpu" and not any(venv.glob("**/site-packages/torch-*.dist-info")):
+    if kind == "cpu" and not _has(venv, "torch-*"):
         arguments += [f"torch=={_pin('torch')}+cpu"]
         if _reachable(CPU_TORCH_INDEX + "/torch/"):
             arguments += ["--extra-index-url", CPU_TORCH_INDEX]
     pip, newest = [str(python), "-m", "pip"], _pin("pip")
-    if not any(venv.glob(f"**/site-packages/pip-{newest}.dist-info")):  # an old one takes a minute longer to choose the packages
+    if not _has(venv, f"pip-{newest}"):  # an old one takes a minute longer to choose the packages
         _install(pip, ["--upgrade", f"pip=={newest}"], venv)
     _install(pip, arguments, venv)
     _write_stamp(venv, wanted)
@@ -200,6 +200,10 @@ def _existing(path: Path) -> Path:
 
 def _finished(venv: Path, wanted: dict) -> bool:
     return _read_stamp(venv) == {**wanted, "python": _python_version(venv)}
+
+
+def _has(venv: Path, distribution: str) -> bool:
+    return any(venv.glob(f"**/site-packages/{distribution}.dist-info"))
 
 
 def _python_version(venv: Path) -> str | None:

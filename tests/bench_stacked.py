@@ -111,9 +111,8 @@ def on_text(_: Sequence, seeds: Sequence[int]) -> Iterator:
     return residual_stream.train_on_text(residual_stream.language_model(4, seeds), steps=MANY)
 
 
-def dropped(schedules: Sequence[list[float]], seeds: Sequence[int]) -> Iterator:
-    blocks, width = stochastic_depth.BLOCKS, stochastic_depth.WIDTH
-    return by_sgd(lambda schedules, seeds: DroppedMLP(schedules, seeds, depth=2 * blocks, sizes=(64, width, 10)), batch=64, flat=True)(schedules, seeds)
+def dropped(schedules: Sequence[list[float]], seeds: Sequence[int]) -> nn.Module:
+    return DroppedMLP(schedules, seeds, depth=2 * stochastic_depth.BLOCKS, sizes=(64, stochastic_depth.WIDTH, 10))
 
 
 WORKLOADS = (
@@ -129,7 +128,7 @@ WORKLOADS = (
     Workload("warmup_map", transformer(8, 16), [Design("pre")] * 6, range(3)),
     Workload("depth_use", transformer(6, 32), [Design("pre"), Design("pre")], range(5)),
     Workload("rezero_gain", rezero, [None], range(3)),
-    Workload("stochastic_training", dropped, [[1.0] * stochastic_depth.BLOCKS, stochastic_depth.linear_decay(stochastic_depth.BLOCKS, 0.5)], range(5)),
+    Workload("stochastic_training", by_sgd(dropped, batch=stochastic_depth.BATCH, flat=True), [[1.0] * stochastic_depth.BLOCKS, stochastic_depth.linear_decay(stochastic_depth.BLOCKS, 0.5)], range(5)),
     Workload("induction_head", to_repeat, [None], range(5)),
     Workload("logit_lens", on_text, [None], range(5)),
     Workload("unet_skip", unet, skip_families.SKIPS, range(5)),
@@ -140,9 +139,9 @@ WORKLOADS = (
 def stacking(workload: Workload, repetitions: int, least_s: float = 0.3) -> list[float]:
     """CPU time one at a time ÷ stacked, once for each repetition: the same steps of the same networks, in turns."""
     stack, alone = workload.stacked(), workload.one_at_a_time()
-    took = [seconds_of([run], 2) for run in (stack, *alone)][0]
-    steps = max(1, math.ceil(2 * least_s / took))
-    return [1 / (seconds_of([stack], steps) / seconds_of(alone, steps)) for _ in range(repetitions)]
+    seconds_of(alone, 2)
+    steps = max(1, math.ceil(2 * least_s / seconds_of([stack], 2)))
+    return [seconds_of(alone, steps) / seconds_of([stack], steps) for _ in range(repetitions)]
 
 
 def seconds_of(runs: Sequence[Iterator], steps: int) -> float:
