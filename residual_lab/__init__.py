@@ -4,4 +4,7 @@ Importing the package costs nothing: torch is imported only by the modules that 
 (`data`, `blocks`, `training`, `experiments`, `checks`).
 """
 
+from residual_lab.hardware import device
+
+__all__ = ["device"]
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The original (post-activation) bottleneck and the four-stage ResNets of He et al. 2015 (arXiv:1512.03385), Fig. 5 and table 1.
+"""The original (post-activation) bottleneck and the ResNets of He et al. 2015 (arXiv:1512.03385), Fig. 5 and table 1.
 
 Shortcuts are option B: the identity, and a 1×1 convolution with BN where the shape changes.
 """
@@ -42,27 +42,30 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Stem, four stages of post-activation blocks, global average pooling, linear layer.
+    """Stem, stages of post-activation blocks, global average pooling, linear layer.
 
     Args:
         block, expansion: makes one block (in_channels, channels, stride) with ``expansion * channels`` outputs.
-        units: blocks in each of the four stages.
+        units: blocks in each stage, four in the paper's ImageNet networks.
         imagenet: the stem of table 1, 7×7 with stride 2 and 3×3 max pooling with stride 2; otherwise one 3×3 convolution.
+        width: channels of the stem, and inside the first stage's blocks; every stage doubles them.
     """
 
-    def __init__(self, block, expansion: int, units: Sequence[int], *, classes: int, imagenet: bool):
+    def __init__(
+        self, block, expansion: int, units: Sequence[int], *, classes: int, imagenet: bool, width: int = 64, in_channels: int = 3,
+    ):
         super().__init__()
-        conv = nn.Conv2d(3, 64, 7, 2, padding=3, bias=False) if imagenet else nn.Conv2d(3, 64, 3, padding=1, bias=False)
-        self.stem = nn.Sequential(conv, nn.BatchNorm2d(64), nn.ReLU())
+        conv = nn.Conv2d(in_channels, width, *((7, 2, 3) if imagenet else (3, 1, 1)), bias=False)
+        self.stem = nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU())
         if imagenet:
             self.stem.append(nn.MaxPool2d(3, 2, padding=1))
         self.stages = nn.Sequential()
-        c_in = 64
+        c_in = width
         for stage, count in enumerate(units):
             blocks = nn.Sequential()
             for index in range(count):
-                blocks.append(block(c_in, 64 * 2**stage, 2 if stage and not index else 1))
-                c_in = expansion * 64 * 2**stage
+                blocks.append(block(c_in, width * 2**stage, 2 if stage and not index else 1))
+                c_in = expansion * width * 2**stage
             self.stages.append(blocks)
         self.head = nn.Linear(c_in, classes)
 
@@ -79,3 +82,8 @@ def resnet18(classes: int = 10, *, imagenet: bool = False) -> ResNet:
 def resnet50(classes: int = 1000, *, imagenet: bool = True) -> ResNet:
     """25,557,032 parameters with the ImageNet stem and a thousand classes."""
     return ResNet(Bottleneck, Bottleneck.expansion, (3, 4, 6, 3), classes=classes, imagenet=imagenet)
+
+
+def resnet_cifar_bottleneck(n: int, *, in_channels: int = 3) -> ResNet:
+    """The 9n + 2 layer network of He et al. 2016 (arXiv:1603.05027), §4, in the original order: width 16, three stages; 1001 layers for n = 111."""
+    return ResNet(Bottleneck, Bottleneck.expansion, (n, n, n), classes=10, imagenet=False, width=16, in_channels=in_channels)

@@ -1,6 +1,7 @@
 """Pre-activated units and ResNets of He et al. 2016, "Identity Mappings in Deep Residual Networks" (arXiv:1603.05027), Fig. 4(e) and appendix.
 
-`PreActResNet` has the layout of the CIFAR ResNet-18/50 in wide use (stem of one 3×3 convolution, four stages), not of the paper's 6n + 2 and 9n + 2 nets.
+`preact_resnet18` and `preact_resnet50` have the layout in wide use for CIFAR (stem of one 3×3 convolution, four stages);
+`preact_cifar_bottleneck` has the paper's own.
 """
 
 from __future__ import annotations
@@ -82,11 +83,11 @@ def shortcut(block: nn.Module, x: Tensor, activated: Tensor) -> Tensor:
 
 
 class PreActResNet(nn.Module):
-    """Stem, four stages of pre-activated units, BN–ReLU after the last addition, global average pooling, linear layer.
+    """Stem, stages of pre-activated units, BN–ReLU after the last addition, global average pooling, linear layer.
 
     Args:
         block: `PreActBasicBlock` or `PreActBottleneck`.
-        units: units in each of the four stages.
+        units: units in each stage.
     """
 
     def __init__(self, block: type[nn.Module], units: Sequence[int], *, classes: int = 10, width: int = 64, in_channels: int = 3):
@@ -119,3 +120,8 @@ def preact_resnet18(classes: int = 10) -> PreActResNet:
 def preact_resnet50(classes: int = 1000) -> PreActResNet:
     """25,541,672 parameters with a thousand classes."""
     return PreActResNet(PreActBottleneck, (3, 4, 6, 3), classes=classes)
+
+
+def preact_cifar_bottleneck(n: int, *, in_channels: int = 3) -> PreActResNet:
+    """The 9n + 2 layer network of §4: width 16, three stages; 1001 layers and 10.3 million parameters for n = 111."""
+    return PreActResNet(PreActBottleneck, (n, n, n), width=16, in_channels=in_channels)

@@ -14,13 +14,19 @@ from typing import Any, ClassVar
 
 import torch
 
+from residual_lab.hardware import device
+
+
 class KnobError(ValueError):
     """A setting that the experiment does not offer; the message says in Korean what can be chosen."""
 
 
 @dataclass(frozen=True)
 class Knob:
-    """One setting of an experiment: a finite list of values, so that nothing impossible can be chosen."""
+    """One setting of an experiment: a finite list of values, so that nothing impossible can be chosen.
+
+    ``big`` values need a GPU to be done in minutes: labs offer them only where there is one. Code may choose them anywhere.
+    """
 
     kind: str  # "slider" | "log" | "choice" | "toggle" | "seed"
     label: str
@@ -29,14 +35,25 @@ class Knob:
     unit: str = ""
     help: str = ""
     labels: tuple[str, ...] | None = None
+    big: tuple = ()
+    big_labels: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any) -> Any:
         """Return the knob's own value equal to ``value``, or raise `KnobError`."""
-        for allowed in self.values:
+        for allowed in (*self.values, *self.big):
             if allowed == value and isinstance(allowed, bool) == isinstance(value, bool):
                 return allowed
         shown = ", ".join(map(str, self.values)) if len(self.values) <= 12 else f"{self.values[0]}부터 {self.values[-1]}까지"
+        shown += f", 큰 설정(GPU) {', '.join(map(str, self.big))}" if self.big else ""
         raise KnobError(f"{name}={value!r}은(는) 고를 수 없는 값입니다. {self.label}: {shown} 가운데에서 고르세요.")
+
+    def with_big(self) -> Knob:
+        """The knob whose big values can be chosen like the others."""
+        if not self.big:
+            return self
+        told = f"큰 설정(GPU): {', '.join(self.big_labels)}."
+        labels = None if self.labels is None else (*self.labels, *self.big_labels)
+        return dataclasses.replace(self, values=(*self.values, *self.big), labels=labels, help=f"{self.help} {told}".strip(), big=())
 
 
 def _knob(kind: str, label: str, values: Sequence, default: Any, **more: Any) -> Any:
@@ -45,9 +62,10 @@ def _knob(kind: str, label: str, values: Sequence, default: Any, **more: Any) ->
     return field(default=default, metadata={"knob": knob})
 
 
-def slider(label: str, values: Sequence, default: Any, *, unit: str = "", help: str = "") -> Any:
-    """A slider that snaps to ``values``."""
-    return _knob("slider", label, values, default, unit=unit, help=help)
+def slider(label: str, values: Sequence, default: Any, *, unit: str = "", help: str = "", big: Mapping[Any, str] | Sequence = ()) -> Any:
+    """A slider that snaps to ``values``, and where there is a GPU to ``big`` (values, or values with what is told of them) as well."""
+    told = big.values() if isinstance(big, Mapping) else map(str, big)
+    return _knob("slider", label, values, default, unit=unit, help=help, big=tuple(big), big_labels=tuple(told))
 
 
 def log_slider(label: str, values: Sequence, default: Any, *, unit: str = "", help: str = "") -> Any:
@@ -55,14 +73,20 @@ def log_slider(label: str, values: Sequence, default: Any, *, unit: str = "", he
     return _knob("log", label, values, default, unit=unit, help=help)
 
 
-def choice(label: str, options: Mapping[Any, str], default: Any, *, help: str = "") -> Any:
-    """One of a few named options: ``{value: what the learner reads}``."""
-    return _knob("choice", label, tuple(options), default, labels=tuple(options.values()), help=help)
+def choice(label: str, options: Mapping[Any, str], default: Any, *, help: str = "", big: Mapping[Any, str] | None = None) -> Any:
+    """One of a few named options: ``{value: what the learner reads}``. With one option only, a knob of big settings."""
+    big = big or {}
+    return _knob("choice", label, tuple(options), default, labels=tuple(options.values()), help=help, big=tuple(big), big_labels=tuple(big.values()))
 
 
 def toggle(label: str, default: bool = False, *, help: str = "") -> Any:
     """A checkbox."""
     return _knob("toggle", label, (False, True), default, help=help)
+
+
+def precision_knob() -> Any:
+    """In which numbers a big setting computes its layers; see `residual_lab.training.fit.logits_of`."""
+    return choice("수의 형식", {"float32": "float32"}, "float32", big={"bfloat16": "bfloat16 (혼합 정밀도)"})
 
 
 def seed_knob(count: int = 100, *, help: str = "첫 시드입니다. 이 수부터 차례로 이어지는 시드들을 함께 학습합니다.") -> Any:
@@ -237,6 +261,22 @@ class Experiment:
     def knobs(cls) -> dict[str, Knob]:
         return {f.name: f.metadata["knob"] for f in dataclasses.fields(cls) if "knob" in f.metadata}
 
+    def is_big(self) -> bool:
+        """Whether a big value is chosen."""
+        return any(getattr(self, name) in knob.big for name, knob in self.knobs().items())
+
+    @property
+    def device(self) -> torch.device:
+        """Where this experiment trains: a big setting on the GPU if there is one, every other on the CPU, so that it gives the
+        same numbers on every machine (a network this small keeps no GPU busy)."""
+        return device() if self.is_big() else torch.device("cpu")
+
+    def offered(self) -> dict[str, Knob]:
+        """The knobs with something to choose from: big values only on a machine with a GPU, or where one is chosen already."""
+        big = self.is_big() or device().type != "cpu"
+        knobs = {name: knob.with_big() if big else knob for name, knob in self.knobs().items()}
+        return {name: knob for name, knob in knobs.items() if len(knob.values) > 1}
+
     @classmethod
     def create(cls, values: Mapping[str, Any]) -> Experiment:
         """An experiment from settings by name; unknown names and impossible values raise `KnobError`."""
@@ -256,7 +296,7 @@ class Experiment:
 
     def values(self) -> dict[str, Any]:
         """The settings of this experiment, by knob."""
-        return {name: getattr(self, name) for name in self.knobs()}
+        return {name: getattr(self, name) for name in self.offered()}
 
     def spec(self) -> dict:
         """What the lab's front end needs to know, as plain JSON data."""
@@ -268,7 +308,7 @@ class Experiment:
             "knobs": [
                 {"name": name, "kind": k.kind, "label": k.label, "unit": k.unit, "values": list(k.values),
                  "labels": list(k.labels) if k.labels else None, "default": k.default, "help": k.help}
-                for name, k in cls.knobs().items()
+                for name, k in self.offered().items()
             ],
             "panels": [panel.spec() for panel in cls.panels],
             "values": self.values(),

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from residual_lab.data import load_digits
+from residual_lab.data import Task, load_digits
 from residual_lab.experiments.base import (
-    Bars, Experiment, Frame, Heat, Lines, Table, choice, log_slider, seed_knob, slider,
+    Bars, Experiment, Frame, Heat, Lines, Table, choice, log_slider, precision_knob, seed_knob, slider,
 )
+from residual_lab.full_data import BIG_DATA, load_task
 from residual_lab.training import Condition, StackedConvNet, StackedMLP, evaluate, fit, stacked_batches
+from residual_lab.training.stacked import augmented
 
 BATCH = 128
 WIDTH = 32
@@ -24,16 +26,14 @@ KINDS = {"plain": "플레인", "residual": "잔차"}
 LOSS_COLUMNS = ("조건", "학습 손실 평균", "학습 손실 범위", "학습 오차 (%)")
 
 
-def _batches(conditions: int, seeds: range, steps: int, *, flat: bool) -> Iterator[tuple[Tensor, Tensor]]:
+def _batches(conditions: int, seeds: range, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
     task = load_digits()
-    x = task.x_train.flatten(1) if flat else task.x_train
-    return stacked_batches(x, task.y_train, conditions=conditions, seeds=seeds, batch=BATCH, steps=steps)
+    return stacked_batches(task.x_train.flatten(1), task.y_train, conditions=conditions, seeds=seeds, batch=BATCH, steps=steps)
 
 
-def _train_scores(model: torch.nn.Module, networks: int, *, flat: bool) -> tuple[Tensor, Tensor]:
+def _train_scores(model: torch.nn.Module, networks: int) -> tuple[Tensor, Tensor]:
     task = load_digits()
-    x = task.x_train.flatten(1) if flat else task.x_train
-    return evaluate(model, x, task.y_train, networks=networks)
+    return evaluate(model, task.x_train.flatten(1), task.y_train, networks=networks)
 
 
 def _final(losses: dict[str, Tensor], errors: dict[str, Tensor], labels: dict[str, str]) -> dict:
@@ -75,14 +75,14 @@ class MLPDepth(Experiment):
         seeds = self.seed_range()
         conditions = (Condition(skip=False), Condition(skip=True, init=self.init))
         model = StackedMLP(conditions, seeds, depth=self.depth, sizes=(64, WIDTH, 10))
-        batches = _batches(2, seeds, self.steps, flat=True)
+        batches = _batches(2, seeds, self.steps)
         for step, losses in fit(model, batches, steps=self.steps, lr=self.lr):
             frame = Frame(step, self.steps, curves={"loss": _by_kind(losses)})
             if step == 1 or step % 10 == 0:
                 gradients = model.layer_gradients()
                 frame.profiles["gradient"] = {k: g.mean(0) for k, g in _by_kind(gradients).items()}
             if step == self.steps:
-                losses, errors = map(_by_kind, _train_scores(model, 2 * len(seeds), flat=True))
+                losses, errors = map(_by_kind, _train_scores(model, 2 * len(seeds)))
                 frame = Frame(step, self.steps, frame.curves, frame.profiles, **_final(losses, errors, KINDS))
             yield frame
 
@@ -109,35 +109,49 @@ class ConvTwoByTwo(Experiment):
     grid = {"deep": (32, 56), "epochs": (5, 10, 30), "seeds_per_run": (3,)}
     sample = {"deep": 32, "epochs": 5}
 
-    deep: int = slider("깊은 망", (32, 44, 56), 56, unit="층", help="얕은 망은 언제나 20층입니다.")
-    epochs: int = slider("에폭", (3, 5, 10, 30), 5)
-    seeds_per_run: int = slider("시드 수", (1, 3, 5), 3, help="많을수록 느리고, 흩어짐이 더 잘 보입니다.")
+    deep: int = slider("깊은 망", (32, 44, 56), 56, unit="층", help="얕은 망은 언제나 20층입니다.", big=(110, 1202))
+    epochs: int = slider("에폭", (3, 5, 10, 30), 5, big=(164,))
+    seeds_per_run: int = slider("시드 수", (1, 3, 5), 3, help="많을수록 느리고, 흩어짐이 더 잘 보입니다.", big=(20,))
+    data: str = choice("데이터", {"digits": "숫자 그림 8×8"}, "digits", help="큰 데이터에서는 논문처럼 폭 16, 학습률 0.1입니다.", big=BIG_DATA)
+    augment: bool = choice("데이터 늘리기", {False: "없음"}, False, big={True: "옮기기와 뒤집기"})
+    precision: str = precision_knob()
     seed: int = seed_knob()
 
     def frames(self) -> Iterator[Frame]:
-        seeds = self.seed_range()
-        steps = self.epochs * (len(load_digits().x_train) // BATCH)
+        seeds, task = self.seed_range(), load_task(self.data, self.device)
+        steps = self.epochs * (len(task.x_train) // BATCH)
         conditions = (Condition(skip=False), Condition(skip=True))
+        width, lr = (4, 0.05) if self.data == "digits" else (16, 0.1)
         nets = {
-            size: StackedConvNet(conditions, seeds, n=(depth - 2) // 6, width=4)
+            size: StackedConvNet(conditions, seeds, n=(depth - 2) // 6, width=width, in_channels=task.x_train.shape[1]).to(self.device)
             for size, depth in (("shallow", 20), ("deep", self.deep))
         }
         runs = [
-            (size, fit(net, _batches(2, seeds, steps, flat=False), steps=steps, lr=0.05, weight_decay=1e-4))
+            (size, fit(net, self._batches(task, steps), steps=steps, lr=lr, weight_decay=1e-4, precision=self.precision))
             for size, net in nets.items()
         ]
         for step in range(1, steps + 1):
             for size, run in runs:
                 losses = next(run).losses
                 yield Frame(step, steps, curves={"loss": {f"{k}_{size}": v for k, v in _by_kind(losses).items()}})
-        scores = {size: [_by_kind(v) for v in _train_scores(net, 2 * len(seeds), flat=False)] for size, net in nets.items()}
         keys = [(f"{kind}_{size}", kind, size) for kind in KINDS for size in nets]
         labels = {"shallow": "20층", "deep": f"{self.deep}층"}
-        yield Frame(steps, steps, **_final(
-            {key: scores[size][0][kind] for key, kind, size in keys},
-            {key: scores[size][1][kind] for key, kind, size in keys},
-            {key: f"{KINDS[kind]} {labels[size]}" for key, kind, size in keys},
+
+        def scores(x: Tensor, y: Tensor) -> list[dict[str, Tensor]]:
+            found = {size: [_by_kind(v) for v in evaluate(net, x, y, networks=2 * len(seeds))] for size, net in nets.items()}
+            return [{key: found[size][part][kind] for key, kind, size in keys} for part in range(2)]
+
+        last = Frame(steps, steps, **_final(
+            *scores(task.x_train, task.y_train), {key: f"{KINDS[kind]} {labels[size]}" for key, kind, size in keys},
         ))
+        if self.is_big():
+            _, last.numbers["test_error"] = scores(task.x_test, task.y_test)
+        yield last
+
+    def _batches(self, task: Task, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        seeds = self.seed_range()
+        batches = stacked_batches(task.x_train, task.y_train, conditions=2, seeds=seeds, batch=BATCH, steps=steps)
+        return augmented(batches, conditions=2, seeds=seeds) if self.augment else batches
 
 
 @dataclass(frozen=True)
@@ -176,12 +190,12 @@ class LearningRateMap(Experiment):
         for row, depth in enumerate(depths):
             z.append(None)
             model = StackedMLP([condition] * len(self.rates), seeds, depth=depth, sizes=(64, WIDTH, 10))
-            batches = _batches(len(self.rates), seeds, self.steps, flat=True)
+            batches = _batches(len(self.rates), seeds, self.steps)
             for step, losses in fit(model, batches, steps=self.steps, lr=lr):
                 z[row] = losses.view(len(self.rates), -1).mean(1)
                 if step < self.steps:
                     yield Frame(self.steps * row + step, total, matrices=self._matrix(depths, z))
-            final = _train_scores(model, len(lr), flat=True)[0].view(len(self.rates), -1)
+            final = _train_scores(model, len(lr))[0].view(len(self.rates), -1)
             z[row] = final.mean(1)
             winner = int(z[row].nan_to_num(torch.inf).argmin())
             loss = final[winner]
@@ -223,21 +237,21 @@ class IdentityInsertion(Experiment):
         plain = [Condition(skip=False)]
         shallow = StackedMLP(plain, seeds, depth=8, sizes=(64, WIDTH, 10))
         scratch = StackedMLP(plain, seeds, depth=8 + self.extra, sizes=(64, WIDTH, 10))
-        learn_scratch = fit(scratch, _batches(1, seeds, total, flat=True), steps=total, lr=self.lr)
+        learn_scratch = fit(scratch, _batches(1, seeds, total), steps=total, lr=self.lr)
 
-        learn = fit(shallow, _batches(1, seeds, self.steps, flat=True), steps=self.steps, lr=self.lr)
+        learn = fit(shallow, _batches(1, seeds, self.steps), steps=self.steps, lr=self.lr)
         for step, losses in learn:
             yield Frame(step, total, curves={"loss": {"shallow": losses, "scratch": next(learn_scratch).losses}})
 
         inserted = shallow.with_identity_layers(self.extra)
         scores = {"shallow": shallow, "before": inserted}
-        scores = {key: _train_scores(model, len(seeds), flat=True) for key, model in scores.items()}
-        learn = fit(inserted, _batches(1, seeds, self.steps, flat=True), steps=self.steps, lr=self.next_lr)
+        scores = {key: _train_scores(model, len(seeds)) for key, model in scores.items()}
+        learn = fit(inserted, _batches(1, seeds, self.steps), steps=self.steps, lr=self.next_lr)
         for step, losses in learn:
             curves = {"loss": {"inserted": losses, "scratch": next(learn_scratch).losses}}
             yield Frame(self.steps + step, total, curves=curves)
 
-        scores |= {key: _train_scores(model, len(seeds), flat=True) for key, model in (("inserted", inserted), ("scratch", scratch))}
+        scores |= {key: _train_scores(model, len(seeds)) for key, model in (("inserted", inserted), ("scratch", scratch))}
         depth = 8 + self.extra
         labels = {"shallow": "플레인 8층", "before": f"항등 층을 끼운 직후 ({depth}층)",
                   "inserted": f"끼운 뒤 더 학습 ({depth}층)", "scratch": f"처음부터 학습 ({depth}층)"}

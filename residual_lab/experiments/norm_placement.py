@@ -15,7 +15,7 @@ from torch import Tensor
 
 from residual_lab import stream_probes
 from residual_lab.blocks.transformer import Design, Sizes
-from residual_lab.experiments.base import Bars, Experiment, Frame, Heat, Lines, Table, choice, log_slider, seed_knob, slider, toggle
+from residual_lab.experiments.base import Bars, Experiment, Frame, Heat, Lines, Table, choice, log_slider, precision_knob, seed_knob, slider, toggle
 from residual_lab.text import jamo_batches, load_jamo
 from residual_lab.training.adam import fit_adam
 from residual_lab.training.stacked_transformer import StackedTransformer
@@ -266,20 +266,22 @@ class DepthUse(Experiment):
     grid = {"depth": (4, 6), "lr": (0.001, 0.003)}
     sample = {"depth": 4, "lr": 0.001}
 
-    depth: int = slider("깊이", (4, 6, 8), 6, unit="블록")
+    depth: int = slider("깊이", (4, 6, 8), 6, unit="블록", big=(48, 200))
     lr: float = log_slider("학습률", (0.001, 0.003), 0.003)
+    seeds_per_run: int = slider("시드 수", (5,), 5, big=(20,))
+    precision: str = precision_knob()
     seed: int = seed_knob()
 
     steps, warmup, every = 200, 50, 40
 
     def frames(self) -> Iterator[Frame]:
         seeds = self.seed_range()
-        models = {key: transformers([Design(key)], seeds, depth=self.depth, width=16) for key in self.series}
+        models = {key: transformers([Design(key)], seeds, depth=self.depth, width=16).to(self.device) for key in self.series}
         runs = {
-            key: fit_adam(model, windows(1, seeds, self.steps), steps=self.steps, lr=self.lr, warmup=self.warmup)
+            key: fit_adam(model, windows(1, seeds, self.steps), steps=self.steps, lr=self.lr, warmup=self.warmup, precision=self.precision)
             for key, model in models.items()
         }
-        x, y = fixed_windows(1, seeds)
+        x, y = (part.to(self.device) for part in fixed_windows(1, seeds))
         for step in range(1, self.steps + 1):
             frame = Frame(step, self.steps, curves={"loss": {key: next(run).losses for key, run in runs.items()}})
             if step % self.every == 0:

@@ -17,7 +17,7 @@ from torch import Tensor
 from residual_lab.blocks import scaling
 from residual_lab.blocks.transformer import Design, Sizes
 from residual_lab.experiments.base import (
-    Bars, Experiment, Frame, Lines, Table, choice, log_slider, seed_knob, slider,
+    Bars, Experiment, Frame, Lines, Table, choice, log_slider, precision_knob, seed_knob, slider,
 )
 from residual_lab.text import jamo_batches, load_jamo
 from residual_lab.training.adam import cross_entropy, fit_adam
@@ -215,19 +215,19 @@ class ReZeroGain(Experiment):
     grid = {"depth": (6, 12, 48), "lr": (0.001, 0.003, 0.01)}
     sample = {"depth": 6}
 
-    depth: int = slider("블록 수 N", depths, 12, unit="개")
+    depth: int = slider("블록 수 N", depths, 12, unit="개", big=(200,))
     lr: float = log_slider("학습률", (0.001, 0.003, 0.01), 0.003)
+    seeds_per_run: int = slider("시드 수", (3,), 3, big=(20,))
     seed: int = seed_knob()
-    seeds_per_run = 3
 
     steps = 100
 
     def frames(self) -> Iterator[Frame]:
         seeds = self.seed_range()
-        model = StackedTransformer(shape(self.depth), [design("rezero", self.depth)], seeds)
+        model = StackedTransformer(shape(self.depth), [design("rezero", self.depth)], seeds).to(self.device)
         data = batches(1, seeds, batch=8, steps=self.steps)
         for step, losses in fit_adam(model, data, steps=self.steps, lr=torch.full((len(seeds),), self.lr)):
-            sizes = model.parameter("blocks.attention.gain").detach().abs().flatten(1)
+            sizes = model.parameter("blocks.attention.gain").detach().cpu().abs().flatten(1)
             mean = sizes.mean(1)
             frame = Frame(step, self.steps, curves={"alpha": {"alpha": mean, "sqrt": mean * self.depth**0.5}, "loss": {"loss": losses}})
             if step == 1 or step % 10 == 0:
@@ -261,19 +261,20 @@ class DeepRescue(Experiment):
     sample = {"form": "rezero", "depth": 12}
 
     form: str = choice("방법", LABELS, "pre")
-    depth: int = slider("블록 수 N", (6, 12, 24, 48), 12, unit="개")
+    depth: int = slider("블록 수 N", (6, 12, 24, 48), 12, unit="개", big=(200,))
     lr: float = log_slider("학습률", (0.0003, 0.001, 0.003, 0.01), 0.003)
+    seeds_per_run: int = slider("시드 수", (3,), 3, big=(20,))
+    precision: str = precision_knob()
     seed: int = seed_knob()
-    seeds_per_run = 3
 
     steps = 80
 
     def frames(self) -> Iterator[Frame]:
         seeds, recent = self.seed_range(), []
-        model = StackedTransformer(shape(self.depth), [design(self.form, self.depth)], seeds)
-        probe, _ = next(batches(1, seeds, batch=2, steps=1))
+        model = StackedTransformer(shape(self.depth), [design(self.form, self.depth)], seeds).to(self.device)
+        probe = next(batches(1, seeds, batch=2, steps=1))[0].to(self.device)
         data = batches(1, seeds, batch=8, steps=self.steps)
-        for step, losses in fit_adam(model, data, steps=self.steps, lr=torch.full((len(seeds),), self.lr)):
+        for step, losses in fit_adam(model, data, steps=self.steps, lr=torch.full((len(seeds),), self.lr), precision=self.precision):
             recent = [*recent, losses][-5:]
             frame = Frame(step, self.steps, curves={"loss": {"loss": losses, "unigram": [load_jamo().entropy]}})
             if step == 1 or step % 20 == 0:

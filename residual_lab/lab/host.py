@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
+
+from residual_lab.data import DataError
 from residual_lab.experiments.base import Experiment, Frame, KnobError, Result
 
 MOST_PINS = 5
@@ -187,7 +190,11 @@ class Host:
 
 
 def explain(problem: Exception) -> str:
-    """What a learner reads when an experiment raises: the reason, and where it happened."""
+    """What a learner reads when an experiment raises: the reason, and where it happened or what to do."""
+    if isinstance(problem, DataError):
+        return str(problem)
+    if isinstance(problem, torch.OutOfMemoryError):
+        return "GPU의 메모리가 모자라서 학습을 멈췄습니다. 시드 수나 깊이를 줄이거나 수의 형식을 bfloat16으로 바꾸어 다시 시작하십시오."
     frame = traceback.extract_tb(problem.__traceback__)[-1]
     place = frame.filename.replace("\\", "/").rsplit("/", 1)[-1]
     return (

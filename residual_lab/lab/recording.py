@@ -32,8 +32,9 @@ MOST_BYTES_COMPRESSED = 300_000
 
 
 def grid(experiment: type[Experiment]) -> dict[str, list]:
-    """Every knob with the values that are recorded."""
-    return {name: list(experiment.grid.get(name, (knob.default,))) for name, knob in experiment.knobs().items()}
+    """Every knob with the values that are recorded; big settings are not."""
+    small = {name: knob for name, knob in experiment.knobs().items() if len(knob.values) > 1}
+    return {name: list(experiment.grid.get(name, (knob.default,))) for name, knob in small.items()}
 
 
 def record_run(experiment: Experiment) -> dict:

@@ -18,12 +18,13 @@ def pages(root: Path) -> dict[str, str]:
 
 def _made(name: str, root: Path) -> str:
     """What follows a page's introduction; imported late: the parser of bibliographies comes with Jupyter Book."""
-    from residual_lab.site import bibliography, glossary, ledger, times
+    from residual_lab.site import bibliography, big_settings, glossary, ledger, times
 
     making = {
         "pages/ledger.md": lambda: ledger.page(root),
         "pages/glossary.md": glossary.page,
         "pages/bibliography.md": lambda: bibliography.page(root),
         "pages/execution_time.md": lambda: times.page(root),
+        "pages/big_settings.md": big_settings.page,
     }
     return making[name]() if name in making else ""

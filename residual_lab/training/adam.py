@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from residual_lab.text import IGNORED
-from residual_lab.training.fit import Step
+from residual_lab.training.fit import Step, logits_of, place_of
 from residual_lab.training.optimizers import Adam, StackedAdam
 
 SCHEDULES = {
@@ -30,8 +30,9 @@ def fit_adam(
     schedule: str = "constant",
     warmup: int | Tensor = 0,
     betas: tuple[float, float] = (0.9, 0.98),
+    precision: str = "float32",
 ) -> Iterator[Step]:
-    """Train a stack of K networks by Adam on the cross-entropy.
+    """Train a stack of K networks by Adam on the cross-entropy, where the model's parameters are.
 
     Args:
         model: maps (K, B, …) to logits (K, B, …, classes).
@@ -40,18 +41,19 @@ def fit_adam(
         schedule: "cosine" or "linear" to zero over ``steps``, or "constant".
         warmup: steps in which the rate grows linearly to what the schedule gives; a number or a tensor (K,).
             Vaswani et al. 2017 (arXiv:1706.03762), §5.3, take β2 = 0.98 with it.
+        precision: "float32" or "bfloat16", see `residual_lab.training.fit.logits_of`.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule은 {', '.join(SCHEDULES)} 가운데 하나여야 합니다: {schedule!r}")
-    own = isinstance(lr, Tensor) or isinstance(warmup, Tensor)
+    own, place = isinstance(lr, Tensor) or isinstance(warmup, Tensor), place_of(model)
     optimizer = (StackedAdam if own else Adam)(model.parameters(), betas)
     model.train()
     for step, (x, y) in enumerate(batches, start=1):
         optimizer.zero_grad()
-        losses = cross_entropy(model(x), y)
+        losses = cross_entropy(logits_of(model, x.to(place), precision), y.to(place))
         losses.sum().backward()
         optimizer.step(lr * SCHEDULES[schedule]((step - 1) / steps) * warmed(step, warmup))
-        yield Step(step, losses.detach())
+        yield Step(step, losses.detach().cpu())
 
 
 def warmed(step: int, warmup: int | Tensor) -> float | Tensor:

@@ -14,7 +14,7 @@ from residual_lab.training.optimizers import SGD
 
 
 class Step(NamedTuple):
-    """One step of a stack: ``losses`` are the K mini-batch losses (before the update)."""
+    """One step of a stack: ``losses`` are the K mini-batch losses (before the update), on the CPU."""
 
     step: int
     losses: Tensor
@@ -28,16 +28,19 @@ def fit(
     lr: float | Tensor,
     momentum: float = 0.9,
     weight_decay: float = 0.0,
+    precision: str = "float32",
 ) -> Iterator[Step]:
-    """Train a stack of K networks by SGD with momentum and a cosine schedule to zero.
+    """Train a stack of K networks by SGD with momentum and a cosine schedule to zero, where the model's parameters are.
 
     Args:
         model: maps (K, B, …) to logits (K, B, classes).
         batches: inputs (K, B, …) and labels (K, B).
         lr: one rate for all, or a tensor (K,) with a rate for each network. Rates of their own are factors on the
             losses, which for SGD without weight decay is the same thing.
+        precision: "float32" or "bfloat16", see `logits_of`.
     """
-    factors = lr if isinstance(lr, Tensor) else None
+    place = place_of(model)
+    factors = lr.to(place) if isinstance(lr, Tensor) else None
     if factors is not None and weight_decay:
         raise ValueError("망마다 다른 학습률은 가중치 감쇠와 함께 쓸 수 없습니다.")
     peak = 1.0 if factors is not None else lr
@@ -45,10 +48,27 @@ def fit(
     model.train()
     for step, (x, y) in enumerate(batches, start=1):
         optimizer.zero_grad()
-        losses = cross_entropy(model(x), y)
+        losses = cross_entropy(logits_of(model, x.to(place), precision), y.to(place))
         (losses if factors is None else losses * factors).sum().backward()
         optimizer.step(peak * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)))
-        yield Step(step, losses.detach())
+        yield Step(step, losses.detach().cpu())
+
+
+def place_of(model: nn.Module) -> torch.device:
+    """The device of a model's parameters."""
+    return next(model.parameters()).device
+
+
+def logits_of(model: nn.Module, x: Tensor, precision: str) -> Tensor:
+    """What the model makes of x in float32, or with its products and convolutions in "bfloat16" (mixed precision).
+
+    All else stays in float32, the weights too: Micikevicius et al. 2018 (arXiv:1710.03740), without their loss scale, which
+    bfloat16 does not need since it has float32's range. The logits come back in float32.
+    """
+    if precision == "float32":
+        return model(x)
+    with torch.autocast(x.device.type, getattr(torch, precision)):
+        return model(x).float()
 
 
 def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
@@ -61,15 +81,16 @@ def evaluate(model: nn.Module, x: Tensor, y: Tensor, *, networks: int, batch: in
     """Loss and error of every network of a stack on one data set, in evaluation mode.
 
     Returns:
-        Cross-entropy (K,) and error in percent (K,).
+        Cross-entropy (K,) and error in percent (K,), on the CPU.
     """
+    place = place_of(model)
     was_training = model.training
     model.eval()
-    loss, wrong = torch.zeros(networks), torch.zeros(networks)
-    for xs, ys in zip(x.split(batch), y.split(batch)):
+    loss, wrong = torch.zeros(networks, device=place), torch.zeros(networks, device=place)
+    for xs, ys in zip(x.to(place).split(batch), y.to(place).split(batch)):
         logits = model(xs.expand(networks, *xs.shape))
         labels = ys.expand(networks, -1)
         loss += cross_entropy(logits, labels) * len(ys)
         wrong += (logits.argmax(-1) != labels).sum(1)
     model.train(was_training)
-    return loss / len(x), 100 * wrong / len(x)
+    return loss.cpu() / len(x), 100 * wrong.cpu() / len(x)

@@ -75,6 +75,7 @@ class StackedAdam(Adam):
     def step(self, lr: Tensor) -> None:
         """One step with the rates (K,)."""
         beta1, beta2 = self.betas
+        lr = lr.to(self.parameters[0].device)
         for parameter, steps, (first, second) in zip(self.parameters, self.steps, self.moments):
             steps += 1
             corrected1, corrected2 = 1 - beta1 ** int(steps), 1 - beta2 ** int(steps)

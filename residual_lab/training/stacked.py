@@ -124,9 +124,10 @@ class StackedConvNet(nn.Module):
         conditions, seeds: the stack holds every condition with every seed.
         n: blocks a stage; the depth is 6n + 2.
         width: channels of the first stage; the next stages have twice and four times as many.
+        in_channels: of the images; 1 for grey ones, 3 for coloured ones.
     """
 
-    def __init__(self, conditions: Sequence[Condition], seeds: Sequence[int], *, n: int, width: int, classes: int = 10):
+    def __init__(self, conditions: Sequence[Condition], seeds: Sequence[int], *, n: int, width: int, classes: int = 10, in_channels: int = 1):
         super().__init__()
         self.members = _members(conditions, seeds)
         self.n, self.width, self.classes = n, width, classes
@@ -134,7 +135,7 @@ class StackedConvNet(nn.Module):
         self.generators = [torch.Generator().manual_seed(seed) for _, seed in self.members]
         skips = torch.tensor([float(condition.skip) for condition, _ in self.members])
         self.register_buffer("skip", skips.view(1, k, 1, 1, 1))
-        self.stem = self._conv(1, width)
+        self.stem = self._conv(in_channels, width)
         self.stem_bn = nn.BatchNorm2d(k * width)
         self.stages = nn.ModuleList()
         channels = width
@@ -165,12 +166,12 @@ class StackedConvNet(nn.Module):
         return conv.to(memory_format=torch.channels_last)
 
     def enter(self, x: Tensor) -> Tensor:
-        """Images of each network, (K, B, 1, H, W) → what the first block receives, (B, K·width, H, W)."""
-        images = x.squeeze(2).transpose(0, 1).contiguous(memory_format=torch.channels_last)
+        """Images of each network, (K, B, C, H, W) → what the first block receives, (B, K·width, H, W)."""
+        images = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
         return self.stem_bn(self.stem(images)).relu()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images of each network, (K, B, 1, H, W) → logits (K, B, classes)."""
+        """Images of each network, (K, B, C, H, W) → logits (K, B, classes)."""
         h = self.enter(x)
         for blocks in self.stages:
             for block in blocks:
@@ -215,3 +216,18 @@ def stacked_batches(
         picked = orders[:, (step % per_epoch) * batch : (step % per_epoch + 1) * batch]
         picked = picked.repeat(conditions, 1)
         yield x[picked], y[picked]
+
+
+def augmented(batches: Iterator[tuple[Tensor, Tensor]], *, conditions: int, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches of `stacked_batches` with images (K, B, C, H, W) moved by up to four pixels, zeros coming in, and half of them
+    mirrored: He et al. 2015 (arXiv:1512.03385), §4.2. Each seed has its own draws, which all its conditions share."""
+    generators = [torch.Generator().manual_seed(3_000_017 + seed) for seed in seeds]
+    for x, y in batches:
+        k, b, c, h, w = x.shape
+        drawn = torch.stack([torch.rand(3, b, generator=g) for g in generators]).repeat(conditions, 1, 1).to(x.device)
+        down, right = (9 * drawn[:, :2, :, None]).long().unbind(1)
+        rows = down + torch.arange(h, device=x.device)
+        columns = right + torch.arange(w, device=x.device)
+        columns = columns.where(drawn[:, 2, :, None] < 0.5, columns.flip(2))
+        moved = F.pad(x, (4, 4, 4, 4)).gather(3, rows[:, :, None, :, None].expand(k, b, c, h, w + 8))
+        yield moved.gather(4, columns[:, :, None, None, :].expand(k, b, c, h, w)), y

@@ -26,8 +26,10 @@ class StackedOrderNet(StackedConvNet):
             that tells what this last BN does from what the order does.
     """
 
-    def __init__(self, order: str, seeds: Sequence[int], *, n: int, width: int, last_bn: bool | None = None):
-        super().__init__([Condition(skip=True)], seeds, n=n, width=width)
+    def __init__(
+        self, order: str, seeds: Sequence[int], *, n: int, width: int, last_bn: bool | None = None, in_channels: int = 1,
+    ):
+        super().__init__([Condition(skip=True)], seeds, n=n, width=width, in_channels=in_channels)
         if order not in ORDERS:
             raise ValueError(f"순서는 {', '.join(ORDERS)} 가운데 하나여야 합니다: {order!r}")
         self.order = order
@@ -42,7 +44,7 @@ class StackedOrderNet(StackedConvNet):
         return [block for blocks in self.stages for block in blocks]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images of each network, (K, B, 1, H, W) → logits (K, B, classes)."""
+        """Images of each network, (K, B, C, H, W) → logits (K, B, classes)."""
         return self.logits(self.stream(x)[-1])
 
     def stream(self, x: Tensor) -> list[Tensor]:

@@ -1,0 +1,54 @@
+"""Part of `make bench`: the big settings, on a GPU. What is measured goes to ``assets/big_runs.csv``, which the site shows."""
+
+from __future__ import annotations
+
+import csv
+import time
+from datetime import date
+from pathlib import Path
+
+import torch
+
+from residual_lab import big_runs, device
+from residual_lab.data import DataError
+from residual_lab.experiments import EXPERIMENTS
+
+
+def measure_all(path: Path = big_runs.FILE) -> None:
+    """Every run of `big_runs.RUNS`; one whose data or memory are not there is told and left as it was."""
+    if device().type == "cpu":
+        print("GPU가 없어 재지 않았습니다. 전에 잰 값은 그대로 둡니다.")
+        return
+    for run in big_runs.RUNS:
+        try:
+            rows = measure(run)
+        except (DataError, torch.OutOfMemoryError) as problem:
+            print(f"{run.name}: 재지 못했습니다. {problem}", flush=True)
+            continue
+        keep(rows, path)
+        for row in rows:
+            print(f"{run.name:<32}{row['series']:<20}{row['mean']:>10}   {row['low']}~{row['high']}   {row['seconds']}초", flush=True)
+
+
+def measure(run: big_runs.BigRun) -> list[dict[str, str]]:
+    """One row for each series: mean, smallest and largest over seeds, and the seconds that all of them took together."""
+    started = time.perf_counter()
+    numbers = EXPERIMENTS[run.experiment].run(**run.values).numbers[run.measure[0]]
+    seconds = f"{time.perf_counter() - started:.0f}"
+    name = torch.cuda.get_device_name() if device().type == "cuda" else "CPU"
+    where = {"run": run.name, "seconds": seconds, "date": date.today().isoformat(), "device": name, "torch": torch.__version__}
+    return [
+        {"series": series, "mean": f"{sum(values) / len(values):.4g}", "low": f"{min(values):.4g}", "high": f"{max(values):.4g}",
+         "seeds": str(len(values)), **where}
+        for series, values in numbers.items()
+    ]
+
+
+def keep(rows: list[dict[str, str]], path: Path = big_runs.FILE) -> None:
+    """Append; the newest row of a run and series counts."""
+    new = not path.exists()
+    with open(path, "a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, big_runs.COLUMNS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
