@@ -1,9 +1,14 @@
-"""Part of `make bench`: the big settings, on a GPU. What is measured goes to ``assets/big_runs.csv``, which the site shows."""
+"""Part of `make bench`: the big settings, on a GPU. What is measured goes to ``assets/big_runs.csv``, which the site shows.
+
+All of them take a day: the papers' trainings on CIFAR-10 are among them. ``python tests/bench_gpu.py rezero_200`` measures this run only.
+"""
 
 from __future__ import annotations
 
 import csv
+import sys
 import time
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
@@ -14,12 +19,14 @@ from residual_lab.data import DataError
 from residual_lab.experiments import EXPERIMENTS
 
 
-def measure_all(path: Path = big_runs.FILE) -> None:
-    """Every run of `big_runs.RUNS`; one whose data or memory are not there is told and left as it was."""
+def measure_all(path: Path = big_runs.FILE, names: Sequence[str] = ()) -> None:
+    """The runs of `big_runs.RUNS`, or those that are named; one whose data or memory are not there is told and left as it was."""
+    if unknown := set(names) - {run.name for run in big_runs.RUNS}:
+        sys.exit(f"모르는 설정입니다: {', '.join(sorted(unknown))}. 있는 것: {', '.join(run.name for run in big_runs.RUNS)}")
     if device().type == "cpu":
         print("GPU가 없어 재지 않았습니다. 전에 잰 값은 그대로 둡니다.")
         return
-    for run in big_runs.RUNS:
+    for run in [run for run in big_runs.RUNS if run.name in names or not names]:
         try:
             rows = measure(run)
         except (DataError, torch.OutOfMemoryError) as problem:
@@ -52,3 +59,7 @@ def keep(rows: list[dict[str, str]], path: Path = big_runs.FILE) -> None:
         if new:
             writer.writeheader()
         writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    measure_all(names=sys.argv[1:])
