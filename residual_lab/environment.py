@@ -27,9 +27,10 @@ from residual_lab.paths import CHECKOUT
 
 STAMP = "residual-lab.json"
 MAIN_EXTRAS = {"learn": ("learner",), "setup": ("learner",), "site": ("site",), "pages": ("site",), "links": ("site",),
-               "spell": ("learner", "test"), "bench": ("learner", "test"), "bench-grading": ("learner", "test"), "wheel": ("test",),
-               "test": ("learner", "test", "site", "cluster"), "colab": ("learner", "test", "site")}
-PROGRAMS = {"bench": ("tests/bench.py",), "bench-grading": ("tests/bench_grading.py",), "links": ("tests/check_links.py",), "spell": ("tests/spelling.py",),
+               "spell": ("learner", "test"), "wheel": ("test",), "bench": ("learner", "test"), "bench-grading": ("learner", "test"),
+               "bench-gpu": ("learner", "test"), "test": ("learner", "test", "site", "cluster"), "colab": ("learner", "test", "site")}
+PROGRAMS = {"bench": ("tests/bench.py",), "bench-grading": ("tests/bench_grading.py",), "bench-gpu": ("tests/bench_gpu.py",),
+            "links": ("tests/check_links.py",), "spell": ("tests/spelling.py",),
             "wheel": ("-m", "hatchling", "build", "-t", "wheel"), "pages": ("-m", "residual_lab.cli", "site", "--build-only")}
 """What the environment's Python runs for a command, where it is no command of `residual-lab`."""
 CPU_TORCH_INDEX = "https://download.pytorch.org/whl/cpu"

@@ -22,7 +22,6 @@ from matplotlib import pyplot
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 import bench_course as course
-import bench_gpu as gpu
 import bench_stacked as stacked
 import bench_tutorial as tutorial
 from bench_log import Log
@@ -232,7 +231,6 @@ SECTIONS = {
     "start": ("시작하기까지", start),
     "site": ("사이트의 쪽", site),
     "course": ("코스 전체", whole),
-    "gpu": ("GPU의 큰 설정", lambda log: gpu.measure_all()),
 }
 
 

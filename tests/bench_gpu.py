@@ -1,4 +1,4 @@
-"""Part of `make bench`: the big settings, on a GPU. What is measured goes to ``assets/big_runs.csv``, which the site shows.
+"""`make bench-gpu`: the big settings, on a GPU. What is measured goes to ``assets/big_runs.csv``, which the site shows.
 
 All of them take a day: the papers' trainings on CIFAR-10 are among them. ``python tests/bench_gpu.py rezero_200`` measures this run only.
 """

@@ -40,7 +40,7 @@ def _measured(path: Path) -> str:
             rows.append(f"| {setting} | {labels.get(series, series) or '모두'} | {paper} | {_cell(found.get(series))} |")
             setting = ""
     dates = sorted(row["date"] for found in measured.values() for row in found.values())
-    when = f"마지막으로 잰 날은 {dates[-1]}입니다." if dates else "이 표는 아직 한 번도 재지 않았습니다. GPU가 있는 컴퓨터에서 `make bench`가 재어 채웁니다."
+    when = f"마지막으로 잰 날은 {dates[-1]}입니다." if dates else "이 표는 아직 한 번도 재지 않았습니다. GPU가 있는 컴퓨터에서 `make bench-gpu`가 재어 채웁니다."
     cited = " · ".join(f"[{number}] {source}" for number, source in enumerate(sources, start=1))
     note = f"논문의 수는 {cited}에 있습니다. 논문은 학습률을 두 번 10분의 1로 줄이고 깊은 망은 작은 학습률로 "
     note += "시작하지만, 여기서는 처음부터 코사인으로 0까지 줄입니다."
