@@ -49,7 +49,7 @@ def fit(
     for step, (x, y) in enumerate(batches, start=1):
         optimizer.zero_grad()
         losses = cross_entropy(logits_of(model, x.to(place), precision), y.to(place))
-        (losses if factors is None else losses * factors).sum().backward()
+        losses.backward(torch.ones_like(losses) if factors is None else factors)
         optimizer.step(peak * 0.5 * (1 + math.cos(math.pi * (step - 1) / steps)))
         yield Step(step, losses.detach().cpu())
 

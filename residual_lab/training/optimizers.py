@@ -11,7 +11,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
-from torch.optim.sgd import sgd
 
 
 class Optimizer:
@@ -29,21 +28,25 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """SGD with momentum and weight decay, the numbers of `torch.optim.SGD` with ``fused=True``."""
+    """SGD with momentum and weight decay, the numbers of `torch.optim.SGD` with ``fused=True``.
+
+    It calls torch's kernel itself: for the many small tensors of a stack, what `torch.optim.sgd` does before that takes half as
+    long as the kernel. Momentum begins at zero, so that the first step needs no case of its own.
+    """
 
     def __init__(self, parameters: Iterable[nn.Parameter], *, momentum: float = 0.0, weight_decay: float = 0.0):
         super().__init__(parameters)
         self.momentum, self.weight_decay = momentum, weight_decay
-        self.buffers: list[Tensor | None] = [None] * len(self.parameters)
+        self.buffers = [torch.zeros_like(p) for p in self.parameters] if momentum else []
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
         used = self.used()
-        parameters, buffers = [self.parameters[i] for i in used], [self.buffers[i] for i in used]
-        sgd(parameters, [p.grad for p in parameters], buffers, fused=True, lr=lr, momentum=self.momentum,
-            weight_decay=self.weight_decay, dampening=0.0, nesterov=False, maximize=False)
-        for i, buffer in zip(used, buffers):
-            self.buffers[i] = buffer
+        if used:
+            parameters = [self.parameters[i] for i in used]
+            buffers = [self.buffers[i] for i in used] if self.momentum else []
+            torch._fused_sgd_(parameters, [p.grad for p in parameters], buffers, lr=lr, momentum=self.momentum,
+                              weight_decay=self.weight_decay, dampening=0.0, nesterov=False, maximize=False, is_first_step=False)
 
 
 class Adam(Optimizer):
