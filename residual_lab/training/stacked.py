@@ -211,11 +211,13 @@ def stacked_batches(
     generators = [torch.Generator().manual_seed(1_000_003 + seed) for seed in seeds]
     per_epoch = len(x) // batch
     for step in range(steps):
-        if step % per_epoch == 0:
+        index = step % per_epoch
+        if index == 0:
             orders = torch.stack([torch.randperm(len(x), generator=g) for g in generators])
-        picked = orders[:, (step % per_epoch) * batch : (step % per_epoch + 1) * batch]
-        picked = picked.repeat(conditions, 1)
-        yield x[picked], y[picked]
+            orders = orders[:, : per_epoch * batch].unflatten(1, (per_epoch, batch)).transpose(0, 1)
+            picked = orders.repeat(1, conditions, 1).to(x.device)  # (batches of the epoch, K, batch)
+            labels = y[picked]
+        yield x.index_select(0, picked[index].flatten()).view(*labels[index].shape, *x.shape[1:]), labels[index]
 
 
 def augmented(batches: Iterator[tuple[Tensor, Tensor]], *, conditions: int, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
