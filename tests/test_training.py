@@ -34,6 +34,21 @@ def test_a_stacked_mlp_trains_like_each_of_its_networks_alone(condition):
         torch.testing.assert_close(together[:, column], alone, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("depth", [0, 2, 6])
+def test_an_mlps_gradients_are_those_of_its_layers(depth, dtype):
+    model = StackedMLP([PLAIN, RESIDUAL], SEEDS, depth=depth, sizes=(6, 5, 3)).to(dtype)
+    x = torch.randn(2 * len(SEEDS), 7, 6, dtype=dtype, requires_grad=True)
+    weight = torch.randn(2 * len(SEEDS), 7, 3, dtype=dtype)
+    results = []
+    for forward in (model, model.layer_by_layer):
+        logits = forward(x)
+        results.append([logits, *torch.autograd.grad((logits * weight).sum(), [x, *model.parameters()])])
+    with torch.no_grad():
+        assert torch.equal(model(x), results[0][0])
+    assert all(torch.equal(ours, autograds) for ours, autograds in zip(*results, strict=True))
+
+
 @pytest.mark.parametrize("condition", [PLAIN, RESIDUAL])
 def test_a_stacked_convnet_trains_like_each_of_its_networks_alone(condition):
     stack = StackedConvNet([PLAIN, RESIDUAL], SEEDS, n=1, width=4)

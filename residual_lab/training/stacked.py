@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 
@@ -61,15 +62,21 @@ class StackedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(K, B, inputs) → logits (K, B, classes)."""
-        h = self._layer(0, x).relu()
+        if torch.is_grad_enabled():
+            return _AllLayers.apply(x, self.skip, *self.weights.parameters(), *self.biases.parameters())
+        return self.layer_by_layer(x)
+
+    def layer_by_layer(self, x: Tensor) -> Tensor:
+        """What ``forward`` computes, one layer after the other; without gradients it keeps no hidden state longer than it needs it."""
+        h = self._layer(0, x).relu_()
         for first in range(1, len(self.weights) - 1, 2):
             h = self.block(h, first)
         return self._layer(-1, h)
 
     def block(self, h: Tensor, first: int) -> Tensor:
         """The block whose first layer has index ``first``: (K, B, width) → the same shape."""
-        branch = self._layer(first + 1, self._layer(first, h).relu())
-        return torch.addcmul(branch, h, self.skip).relu()
+        branch = self._layer(first + 1, self._layer(first, h).relu_())
+        return branch.addcmul_(h, self.skip).relu_()
 
     def _layer(self, index: int, h: Tensor) -> Tensor:
         return torch.baddbmm(self.biases[index], h, self.weights[index])
@@ -96,6 +103,53 @@ class StackedMLP(nn.Module):
     def layer_gradients(self) -> Tensor:
         """Root mean square of each layer's weight gradient, shape (K, layers)."""
         return torch.stack([w.grad.square().mean((1, 2)).sqrt() for w in self.weights], dim=1)
+
+
+class _AllLayers(torch.autograd.Function):
+    """`StackedMLP.layer_by_layer` as one operation of autograd, for training: the same numbers, to the bit.
+
+    Layers this small cost less in their products than around them: a node of autograd for every operation, a pass over memory
+    for every sum. Here autograd sees one node, and a gradient meets that of its shortcut inside a product. The hidden states
+    are one tensor, so that glibc keeps their memory from step to step: to get it from the system anew costs more than the
+    product that fills it.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, skip: Tensor, *parameters: Tensor) -> Tensor:
+        layers = len(parameters) // 2
+        weights, biases = parameters[:layers], parameters[layers:]
+        states = x.new_empty(layers - 1, *x.shape[:2], weights[0].shape[2])
+        hidden = states.unbind()  # hidden[i] is the output of layer i, after its ReLU
+        h = x
+        for i, z in enumerate(hidden):
+            torch.baddbmm(biases[i], h, weights[i], out=z)
+            if i and i % 2 == 0:  # the second layer of a block
+                z.addcmul_(hidden[i - 2], skip)
+            h = z.relu_()
+        ctx.save_for_backward(x, skip, states, *weights)
+        return torch.baddbmm(biases[-1], h, weights[-1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:
+        """``g`` is the gradient at the output of the layer at hand, before its ReLU."""
+        x, skip, states, *weights = ctx.saved_tensors
+        received = [x, *states.unbind()]
+        of_weights, of_biases = [], []
+        for i in reversed(range(len(weights))):
+            of_weights.append(torch.bmm(received[i].mT, g))
+            of_biases.append(g.sum(1, keepdim=True))
+            if i == 0:
+                break
+            if i % 2 and i < len(weights) - 1:  # what the first layer of a block receives goes into the shortcut, too
+                g = at_block.mul_(skip).baddbmm_(g, weights[i].mT)
+            else:
+                g = torch.bmm(g, weights[i].mT)
+            g = torch.ops.aten.threshold_backward(g, received[i], 0)
+            if i % 2:
+                at_block = g  # received[i] is the output of the block before
+        of_x = torch.bmm(g, weights[0].mT) if ctx.needs_input_grad[0] else None
+        return of_x, None, *reversed(of_weights), *reversed(of_biases)
 
 
 def _mlp_weights(shapes: Sequence[tuple[int, int]], condition: Condition, seed: int) -> list[Tensor]:
