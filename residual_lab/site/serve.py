@@ -10,6 +10,8 @@ from pathlib import Path
 
 
 class _Pages(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # a connection serves many files
+
     # Windows takes types from the registry, where .js and .mjs are often text/plain, which browsers refuse as modules.
     extensions_map = {
         **SimpleHTTPRequestHandler.extensions_map,
