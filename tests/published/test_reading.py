@@ -241,6 +241,16 @@ def test_ledger_reads_without_scripts(chromium, site):
     context.close()
 
 
+def test_a_prime_is_not_raised_twice(visit):
+    """The superscript raises it: the sign of the formulas' font itself begins near the line."""
+    foot = visit.open("lessons/03_gradient_flow").evaluate("""() => document.fonts.load('100px "STIX Two Math"').then(() => {
+        const canvas = document.createElement('canvas').getContext('2d');
+        canvas.font = '100px "STIX Two Math"';
+        return -canvas.measureText('′').actualBoundingBoxDescent;
+    })""")
+    assert 0 < foot < 20
+
+
 def test_paper_has_the_text_and_nothing_to_press(visit):
     page = visit.open(LESSON)
     page.emulate_media(media="print")

@@ -41,9 +41,9 @@ def make(original: Path) -> None:
     font = TTFont(original)
     _keep_sizes(font)
     _narrow_radical(font)
-    _keep_script_forms(font, "′″‴")
+    _lower_primes(font)
     options = Options()
-    options.layout_features = ["ssty", "flac", "dtls"]
+    options.layout_features = ["flac", "dtls"]
     options.hinting = False
     options.flavor = "woff2"
     subsetter = Subsetter(options)
@@ -68,15 +68,17 @@ def _keep_sizes(font: TTFont) -> None:
             ways.MathGlyphVariantRecord, ways.VariantCount, ways.GlyphAssembly = kept, len(kept), None
 
 
-def _keep_script_forms(font: TTFont, signs: str) -> None:
-    """Forms for superscripts of these signs only: browsers do not use those of letters by themselves."""
-    names = {font.getBestCmap().get(ord(sign)) for sign in signs}
-    for record in font["GSUB"].table.FeatureList.FeatureRecord:
-        if record.FeatureTag == "ssty":
-            for index in record.Feature.LookupListIndex:
-                for table in font["GSUB"].table.LookupList.Lookup[index].SubTable:
-                    forms = getattr(table, "ExtSubTable", table)
-                    forms.alternates = {name: others for name, others in forms.alternates.items() if name in names}
+def _lower_primes(font: TTFont) -> None:
+    """Draw primes in the form that is made for superscripts, which is where formulas have them: the usual one is raised by itself,
+    a superscript would raise it twice. Browsers do not take that form (``ssty``), not even by style: it is registered for one script."""
+    lookups = font["GSUB"].table.LookupList.Lookup
+    features = [record.Feature for record in font["GSUB"].table.FeatureList.FeatureRecord if record.FeatureTag == "ssty"]
+    tables = [getattr(table, "ExtSubTable", table) for feature in features for index in feature.LookupListIndex for table in lookups[index].SubTable]
+    forms = {name: others[0] for table in tables for name, others in table.alternates.items()}
+    drawn = {code: forms[font.getBestCmap()[code]] for code in map(ord, "′″")}
+    for table in font["cmap"].tables:
+        if table.format != 14:  # which has the variation sequences
+            table.cmap.update(drawn)
 
 
 def _narrow_radical(font: TTFont) -> None:

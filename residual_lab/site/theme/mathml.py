@@ -26,8 +26,7 @@ def mathml(latex: str, *, display: bool) -> str:
         LatexError: a command that is unknown, or braces that do not match.
     """
     made = _CONVERTER.convert_with_local_state(latex.strip(), displaystyle=display)
-    made = _TALL_BASE.sub(r"<mrow>\g<0></mrow>", made)  # else Chromium draws a tall bracket small where it bears a superscript
-    return made.replace("<mo>′</mo>", '<mo class="prime">′</mo>')
+    return _TALL_BASE.sub(r"<mrow>\g<0></mrow>", made)  # else Chromium draws a tall bracket small where it bears a superscript
 
 
 def _written(node: nodes.math | nodes.math_block, display: bool) -> str:
