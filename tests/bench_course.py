@@ -29,7 +29,7 @@ WITHOUT_TORCH = {
 }
 FIRST_LAB = ("from residual_lab.experiments.degradation import MLPDepth\nfrom residual_lab.lab import Lab", "Lab(MLPDepth)")
 READY = """() => document.readyState === 'complete' && [...document.querySelectorAll('.residual-lab-mount')].every((mount) =>
-    'alive' in mount.dataset || mount.getBoundingClientRect().top > innerHeight)"""
+    'alive' in mount.dataset || !mount.checkVisibility({contentVisibilityAuto: true}) || mount.getBoundingClientRect().top > innerHeight)"""
 """What is seen of a page can be used."""
 
 

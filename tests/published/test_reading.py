@@ -251,6 +251,27 @@ def test_a_prime_is_not_raised_twice(visit):
     assert 0 < foot < 20
 
 
+def test_all_has_its_height_before_a_reader_jumps(visit):
+    """Sections out of sight wait only while the reader is at the top."""
+    visit.page.add_init_script("window.requestIdleCallback = () => {}")  # the page never comes to rest
+    for jump in (lambda page: page.keyboard.press("End"), lambda page: page.locator("#pst-page-toc-nav a").last.click()):
+        page = visit.open(LESSON)
+        assert page.locator("html.unfolding").count() == 1
+        jump(page)
+        assert page.locator("html.unfolding").count() == 0
+        visit.open("index")
+    page.goto(f"{visit.site}/{LESSON}.html#main-content")
+    assert page.locator("html.unfolding").count() == 0
+
+
+def test_a_page_is_laid_out_whole_in_the_end(visit):
+    """What the theme measures only then can be scrolled by keyboard."""
+    page = visit.open(LESSON)
+    page.wait_for_selector("html:not(.unfolding)")
+    assert page.locator(".bd-article section section").evaluate_all("(all) => all.every((s) => getComputedStyle(s).contentVisibility === 'visible')")
+    page.wait_for_function("[...document.querySelectorAll('article pre')].every((code) => code.hasAttribute('tabindex'))")
+
+
 def test_paper_has_the_text_and_nothing_to_press(visit):
     page = visit.open(LESSON)
     page.emulate_media(media="print")

@@ -7,7 +7,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
-from residual_lab.site.theme import icons, korean, mathml, pictures, plain_code, progress, search, terms
+from residual_lab.site.theme import icons, korean, mathml, pictures, plain_code, progress, quick, search, terms
 
 HERE = Path(__file__).parent
 LAB_MODULE = "residual-lab/site.mjs"
@@ -36,6 +36,6 @@ def setup(app: Sphinx) -> dict:
     app.connect("html-page-context", _load_labs)
     app.connect("html-page-context", _load_ledger)
     app.add_css_file("course.css")
-    for part in (icons, korean, mathml, pictures, plain_code, progress, search, terms):
+    for part in (icons, korean, mathml, pictures, plain_code, progress, quick, search, terms):
         part.setup(app)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
