@@ -50,8 +50,13 @@ def chromium(chromium_path):
         browser.close()
 
 
-@pytest.fixture
-def visit(chromium, site, html):
-    """A page of one's own, with nothing kept in it yet."""
+@pytest.fixture(scope="module")
+def reader(chromium, site, html):
     with Visit(chromium, site, html) as visit:
+        yield visit
+
+
+@pytest.fixture
+def visit(reader):
+    with reader.begin() as visit:
         yield visit

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from published.visit import DRAWN, EXERCISE, LESSON, LESSONS, NARROW, PAGES, WIDE, Visit
+from published.visit import DRAWN, EXERCISE, LESSON, LESSONS, NARROW, PAGES, WIDE
 from residual_lab.site.theme import make_math_font
 
 MOST_KB = 300
@@ -18,9 +18,9 @@ MODULES, RECORDINGS, FIGURES = "_static/residual-lab/", "_static/residual-lab/re
 
 
 @pytest.fixture(scope="module", params=PAGES)
-def seen(chromium, site, html, request):
+def seen(reader, request):
     """A page that was scrolled through. Its name, and what had been loaded before, are kept with it."""
-    with Visit(chromium, site, html) as visit:
+    with reader.begin() as visit:
         visit.name = request.param
         visit.open(visit.name, "?lesson=09" if visit.name == "ledger" else "")  # a few of its cards, all alike
         visit.at_first = visit.weights()
