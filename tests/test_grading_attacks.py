@@ -1,12 +1,16 @@
 """The grader under attack, on a tiny course: nothing is forged, and nothing costs more than the task that did it.
 
-One run of nbval grades every hostile and every honest answer, one after another, as in a class, in kernels forked from a
-warm process. What can be reached is tried in kernels that start cold too: the two are shut in by different means.
+A few runs of nbval grade every hostile and every honest answer, as in a class, in kernels forked from a warm process. What can
+be reached is tried in kernels that start cold too: the two are shut in by different means. Most of it is waiting (until a cell's
+time is up, until a process is gone), so the runs go side by side.
 """
 
 import os
 import shutil
 import socket
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import grading_attacks as attacks
@@ -23,6 +27,7 @@ from residual_lab.paths import PACKAGE
 
 HEAD = "# 과제 1-1\n"
 ALSO_COLD = {"damage: leaving at once", "damage: processes left behind", "noisy: prints, warnings, displays, logs, stderr"}
+AT_ONCE = 4
 START = pytest.mark.parametrize("start", ["", "cold "], ids=["warm", "cold"])
 
 
@@ -41,15 +46,22 @@ def graded(tmp_path_factory):
     answers["noisy: numpy numbers"].append(RIGHT["1-2"])
     answers["damage: leaving at once"].append(RIGHT["1-2"])
     grader = Grader(find_exercises(root), sandbox.choose("bwrap"), Limits(cell_seconds=6, memory=3 << 30))
+    cold = replace(grader)  # it has no warm process, and the same expected values
     work = {name: grader.open(write_submission(root / "in" / f"{number}.ipynb", *cells)) for number, (name, cells) in enumerate(answers.items())}
     found: dict[str, dict] = {}
-    with pytest.MonkeyPatch.context() as patch:
+
+    def grade(by: Grader, prefix: str, names: Sequence[str]) -> None:
+        by.grade({name: work[name] for name in names}, lambda name, result: found.setdefault(prefix + name, {}).__setitem__(result.task, result))
+
+    with pytest.MonkeyPatch.context() as patch, grader.warmed(grader.exercises.values()), ThreadPoolExecutor() as pool:
         patch.setenv("RESIDUAL_LAB_TEST_SECRET", "1")
-        with grader.warmed(grader.exercises.values()):
-            assert grader.warm.address, "the warm process did not start"
-            grader.grade(work, lambda name, result: found.setdefault(name, {}).__setitem__(result.task, result))
-        cold = {name: entry for name, entry in work.items() if name.startswith("reach: ") or name in ALSO_COLD}
-        grader.grade(cold, lambda name, result: found.setdefault(f"cold {name}", {}).__setitem__(result.task, result))
+        for exercise in grader.exercises.values():
+            grader.expect(exercise)
+        assert grader.warm.address, "the warm process did not start"
+        runs = [pool.submit(grade, grader, "", list(work)[start::AT_ONCE]) for start in range(AT_ONCE)]
+        runs.append(pool.submit(grade, cold, "cold ", [name for name in work if name.startswith("reach: ") or name in ALSO_COLD]))
+        for run in runs:
+            run.result()
     listener.close()
     assert os.listdir(secret.parent) == ["expected.txt"]
     assert not (PACKAGE / "residual-lab-was-here").exists()
