@@ -18,6 +18,8 @@ import nbformat
 from residual_lab.learn import DEFAULTS
 
 SERVER_START_S = 120
+PAGE = {"buildCheck": False}
+"""A page does not ask whether JupyterLab should be built anew: the answer starts Node every time."""
 
 
 class JupyterServer:
@@ -37,6 +39,7 @@ class JupyterServer:
         for name in ("root", "home", "config", "data", "runtime", "ipython", "settings", "workspaces", "user-settings"):
             (place / name).mkdir()
         (place / "settings/overrides.json").write_text(json.dumps(DEFAULTS), encoding="utf-8")
+        (place / "settings/page_config.json").write_text(json.dumps(PAGE), encoding="utf-8")
         environment = {
             **os.environ, "OMP_NUM_THREADS": "1", "RESIDUAL_LAB_HOME": str(self.home), "JUPYTER_CONFIG_DIR": str(place / "config"),
             "JUPYTER_DATA_DIR": str(place / "data"), "JUPYTER_RUNTIME_DIR": str(place / "runtime"), "IPYTHONDIR": str(place / "ipython"),
