@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect
 
 import search_measure
-from published.visit import DRAWN, EXERCISE, LESSON
+from published.visit import DRAWN, EXERCISE, LESSON, Visit
 from residual_lab import address
 from residual_lab.paths import CHECKOUT
 from residual_lab.progress import Progress
@@ -251,17 +251,18 @@ def test_a_prime_is_not_raised_twice(visit):
     assert 0 < foot < 20
 
 
-def test_all_has_its_height_before_a_reader_jumps(visit):
+def test_all_has_its_height_before_a_reader_jumps(chromium, site, html):
     """Sections out of sight wait only while the reader is at the top."""
-    visit.page.add_init_script("window.requestIdleCallback = () => {}")  # the page never comes to rest
-    for jump in (lambda page: page.keyboard.press("End"), lambda page: page.locator("#pst-page-toc-nav a").last.click()):
-        page = visit.open(LESSON)
-        assert page.locator("html.unfolding").count() == 1
-        jump(page)
+    with Visit(chromium, site, html) as reader, reader.begin() as visit:  # a script that starts with a page stays with it
+        visit.page.add_init_script("window.requestIdleCallback = () => {}")  # the page never comes to rest
+        for jump in (lambda page: page.keyboard.press("End"), lambda page: page.locator("#pst-page-toc-nav a").last.click()):
+            page = visit.open(LESSON)
+            assert page.locator("html.unfolding").count() == 1
+            jump(page)
+            assert page.locator("html.unfolding").count() == 0
+            visit.open("index")
+        page.goto(f"{visit.site}/{LESSON}.html#main-content")
         assert page.locator("html.unfolding").count() == 0
-        visit.open("index")
-    page.goto(f"{visit.site}/{LESSON}.html#main-content")
-    assert page.locator("html.unfolding").count() == 0
 
 
 def test_a_page_is_laid_out_whole_in_the_end(visit):
