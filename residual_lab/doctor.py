@@ -68,7 +68,7 @@ def check_torch() -> Iterator[Finding]:
     if not right:
         yield Finding("✗", "torch가 그래디언트를 틀리게 계산합니다", REINSTALL)
     elif torch.cuda.is_available():
-        yield good(f"torch가 계산합니다(GPU: {torch.cuda.get_device_name()})")
+        yield good(f"torch가 계산합니다(GPU: {torch.cuda.get_device_name()}. 랩에 큰 설정이 나타납니다)")
     else:
         yield good("torch가 계산합니다(CPU. 이 코스에는 CPU로 충분합니다)")
 

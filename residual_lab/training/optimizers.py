@@ -42,11 +42,12 @@ class SGD(Optimizer):
     @torch.no_grad()
     def step(self, lr: float) -> None:
         used = self.used()
-        if used:
-            parameters = [self.parameters[i] for i in used]
-            buffers = [self.buffers[i] for i in used] if self.momentum else []
-            torch._fused_sgd_(parameters, [p.grad for p in parameters], buffers, lr=lr, momentum=self.momentum,
-                              weight_decay=self.weight_decay, dampening=0.0, nesterov=False, maximize=False, is_first_step=False)
+        if not used:
+            return
+        parameters = [self.parameters[i] for i in used]
+        buffers = [self.buffers[i] for i in used] if self.momentum else []
+        torch._fused_sgd_(parameters, [p.grad for p in parameters], buffers, lr=lr, momentum=self.momentum,
+                          weight_decay=self.weight_decay, dampening=0.0, nesterov=False, maximize=False, is_first_step=False)
 
 
 class Adam(Optimizer):
@@ -61,6 +62,8 @@ class Adam(Optimizer):
     @torch.no_grad()
     def step(self, lr: float) -> None:
         used = self.used()
+        if not used:
+            return
         parameters = [self.parameters[i] for i in used]
         first, second = zip(*(self.moments[i] for i in used))
         adam(parameters, [p.grad for p in parameters], list(first), list(second), [], [self.steps[i] for i in used], fused=True,
