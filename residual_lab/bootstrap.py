@@ -22,7 +22,7 @@ USAGE = """사용법: python3 residual_lab/bootstrap.py <명령>
   site           사이트를 만들어 이 컴퓨터에서 엽니다
   bench          랩의 빠르기를 잽니다
   bench-grading  채점의 빠르기를 nbval, nbgrader와 견줍니다
-  bench-gpu      큰 설정을 GPU에서 학습해 논문의 수와 견줍니다(하루쯤)
+  bench-gpu      큰 설정을 GPU에서 학습해 논문의 수와 견줍니다(오래 걸립니다)
   setup          학습 환경만 만듭니다
   pages          사이트를 만들기만 합니다
   links          사이트의 바깥 링크를 모두 확인합니다

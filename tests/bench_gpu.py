@@ -1,6 +1,6 @@
 """`make bench-gpu`: the big settings, on a GPU. What is measured goes to ``assets/big_runs.csv``, which the site shows.
 
-All of them take a day: the papers' trainings on CIFAR-10 are among them. ``python tests/bench_gpu.py rezero_200`` measures this run only.
+The papers' whole trainings on CIFAR-10 are among them and take long. ``python tests/bench_gpu.py rezero_200`` measures this run only.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from pathlib import Path
 import torch
 
 from residual_lab import big_runs, device
-from residual_lab.data import DataError
 from residual_lab.experiments import EXPERIMENTS
 
 
 def measure_all(path: Path = big_runs.FILE, names: Sequence[str] = ()) -> None:
-    """The runs of `big_runs.RUNS`, or those that are named; one whose data or memory are not there is told and left as it was."""
+    """The runs of `big_runs.RUNS`, or those that are named; one that cannot be measured is told and left as it was."""
     if unknown := set(names) - {run.name for run in big_runs.RUNS}:
         sys.exit(f"모르는 설정입니다: {', '.join(sorted(unknown))}. 있는 것: {', '.join(run.name for run in big_runs.RUNS)}")
     if device().type == "cpu":
@@ -29,7 +28,7 @@ def measure_all(path: Path = big_runs.FILE, names: Sequence[str] = ()) -> None:
     for run in [run for run in big_runs.RUNS if run.name in names or not names]:
         try:
             rows = measure(run)
-        except (DataError, torch.OutOfMemoryError) as problem:
+        except RuntimeError as problem:  # missing data, or what CUDA says when its memory is full
             print(f"{run.name}: 재지 못했습니다. {problem}", flush=True)
             continue
         keep(rows, path)

@@ -64,7 +64,7 @@ class PretendGPU(TorchFunctionMode):
         if func is torch.Tensor.to:
             wanted = [a for a in (*args[1:], kwargs.get("device")) if isinstance(a, (torch.device, str))]
             if wanted and torch.device(wanted[0]) == DEVICE and not isinstance(args[0], OnGPU):
-                return OnGPU(args[0].detach().clone(memory_format=torch.preserve_format))
+                return OnGPU(args[0].detach().clone(memory_format=kwargs.get("memory_format") or torch.preserve_format))
         if kwargs.get("device") is not None and torch.device(kwargs["device"]) == DEVICE and not any(isinstance(a, torch.Tensor) for a in args):
             del kwargs["device"]
             return OnGPU(func(*args, **kwargs))

@@ -22,10 +22,10 @@ from residual_lab.experiments.norm_placement import DepthUse
 from residual_lab.experiments.preactivation import OrderAndLastBN
 from residual_lab.experiments.scaling import DeepRescue, ReZeroGain
 from residual_lab.lab.host import explain
-from residual_lab.lab.recording import grid
+from residual_lab.lab.recording import grid, load, recorded
 from residual_lab.site import big_settings
-from residual_lab.training import stacked_batches
-from residual_lab.training.side_by_side import SideBySide
+from residual_lab.training import Condition, StackedConvNet, stacked_batches
+from residual_lab.training.stack_of_one import StackOfOne
 from residual_lab.training.stacked import augmented
 
 WITH_BIG = [experiment for experiment in EXPERIMENTS.values() if any(knob.big for knob in experiment.knobs().values())]
@@ -54,18 +54,16 @@ def test_a_big_value_can_be_chosen_in_code_on_every_machine_and_is_told_of():
         ConvTwoByTwo.create({"deep": 99})
 
 
-def few(*_):
+def few(name, place):
+    """Some digits; three channels of them in the place of CIFAR-10."""
     task = load_digits()
-    return Task(task.x_train[:256], task.y_train[:256], task.x_test[:64], task.y_test[:64])
-
-
-def on_gpu(name, place):
-    return Task(*(part.to(place) for part in few()))
+    x_train, x_test = (x.repeat(1, 3 if name == "cifar10" else 1, 1, 1) for x in (task.x_train[:256], task.x_test[:64]))
+    return Task(*(part.to(place) for part in (x_train, task.y_train[:256], x_test, task.y_test[:64])))
 
 
 RUNS = (
-    (ConvTwoByTwo, {"seeds_per_run": 1, "deep": 32, "epochs": 3, "augment": True}),
-    (OrderAndLastBN, {"depth": 20, "augment": True}),
+    (ConvTwoByTwo, {"seeds_per_run": 1, "deep": 32, "epochs": 3, "data": "cifar10", "augment": True}),
+    (OrderAndLastBN, {"depth": 20, "data": "cifar10", "augment": True}),
     (OrderAndLastBN, {"depth": 1001, "lr": 0.1}),
     (DepthUse, {"depth": 4, "seeds_per_run": 20}),
     (ReZeroGain, {"depth": 6, "seeds_per_run": 20}),
@@ -76,7 +74,7 @@ RUNS = (
 @pytest.mark.parametrize(("experiment", "values"), RUNS, ids=lambda case: getattr(case, "id", None) or "-".join(map(str, case.values())))
 def test_a_big_setting_trains_on_the_device_and_gives_the_cpu_s_numbers(experiment, values, monkeypatch):
     for module in (degradation, preactivation):
-        monkeypatch.setattr(module, "load_task", on_gpu)
+        monkeypatch.setattr(module, "load_task", few)
     for name in ("resnet_cifar_bottleneck", "preact_cifar_bottleneck"):
         build = getattr(preactivation, name)
         monkeypatch.setattr(preactivation, name, lambda n, build=build, **more: build(1, **more))
@@ -91,10 +89,12 @@ def test_a_big_setting_trains_on_the_device_and_gives_the_cpu_s_numbers(experime
             results[place.type] = result = base.Result(setting)
             for frame in setting.frames():
                 result.add(frame)
-    assert results["cpu"].numbers, "it came to its end"
-    for name, series in results["cpu"].numbers.items():
-        for key, numbers in series.items():
-            assert results[DEVICE.type].numbers[name][key] == pytest.approx(numbers, rel=1e-3, abs=1e-4, nan_ok=True)
+    cpu, gpu = results["cpu"], results[DEVICE.type]
+    for key, line in cpu.curves["loss"].items():
+        assert gpu.curves["loss"][key]["y"][0] == pytest.approx(line["y"][0], rel=1e-4)
+        assert gpu.curves["loss"][key]["y"][1] == pytest.approx(line["y"][1], rel=0.02), "one update later"
+    assert cpu.numbers, "it came to its end"
+    assert {name: set(series) for name, series in gpu.numbers.items()} == {name: set(series) for name, series in cpu.numbers.items()}
 
 
 def test_the_pretended_gpu_refuses_what_a_gpu_refuses():
@@ -130,12 +130,37 @@ def test_the_1001_layer_networks_are_the_paper_s():
             assert sum(p.numel() for p in network.parameters()) == pytest.approx(10.2e6, rel=0.02)  # He 2016, table 6
 
 
-def test_networks_side_by_side_are_the_networks_alone_and_each_seed_has_its_own():
-    both = SideBySide(lambda: preact_cifar_bottleneck(1, in_channels=1), [3, 4])
-    [alone] = SideBySide(lambda: preact_cifar_bottleneck(1, in_channels=1), [4]).networks
+def test_a_network_alone_trains_as_a_stack_of_one_and_each_seed_has_its_own_weights():
+    one, other = (StackOfOne(preact_cifar_bottleneck(1, in_channels=1), seed) for seed in (3, 4))
     x = load_digits().x_train[:16]
-    torch.testing.assert_close(both(x.expand(2, *x.shape))[1], alone(x))
-    assert not torch.equal(both.networks[0].stem.weight, both.networks[1].stem.weight)
+    torch.testing.assert_close(one(x.unsqueeze(0)), one.network(x).unsqueeze(0))
+    assert not torch.equal(one.network.stem.weight, other.network.stem.weight)
+    assert torch.equal(one.network.stem.weight, StackOfOne(preact_cifar_bottleneck(1, in_channels=1), 3).network.stem.weight)
+
+
+def test_a_stack_sees_every_colour_of_its_images_as_one_network_does():
+    stack = StackedConvNet([Condition(skip=True)], [3, 4], n=1, width=4, in_channels=3)
+    x = torch.randn(2, 5, 3, 8, 8)
+    for k, seed in enumerate((3, 4)):
+        alone = StackedConvNet([Condition(skip=True)], [seed], n=1, width=4, in_channels=3)
+        torch.testing.assert_close(stack(x)[k], alone(x[k : k + 1])[0], rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(alone(x[k : k + 1]), alone(x[k : k + 1].flip(2)))
+
+
+def test_digits_are_not_moved_or_mirrored():
+    with pytest.raises(KnobError, match="CIFAR-10"):
+        ConvTwoByTwo.create({"augment": True})
+
+
+@pytest.mark.parametrize("experiment", WITH_BIG, ids=lambda e: e.id)
+def test_what_was_recorded_is_found_on_a_machine_with_a_gpu(experiment, monkeypatch):
+    """Lessons read recorded runs; a GPU offers more knobs, and these runs are still the same."""
+    spec = experiment().spec(big=False)
+    monkeypatch.setattr(base, "device", lambda: torch.device("cuda"))
+    assert recorded(experiment, **experiment.sample).curves
+    assert experiment().spec(big=False) == spec == load(experiment.id)["spec"]
+    with pytest.raises(KnobError, match="기록에 없습니다"):
+        recorded(experiment, seeds_per_run=20)
 
 
 def test_augmented_images_are_moved_by_at_most_four_pixels_and_half_are_mirrored():
@@ -251,7 +276,7 @@ def test_without_torchvision_it_is_said_how_to_install_it(data_folder, monkeypat
 
 
 def test_a_lab_that_runs_out_of_memory_says_what_to_reduce():
-    assert "시드 수나 깊이를 줄이" in explain(torch.OutOfMemoryError("CUDA out of memory"))
+    assert "시드 수나 깊이를 줄" in explain(torch.OutOfMemoryError("CUDA out of memory"))
 
 
 # The table.

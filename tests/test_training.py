@@ -35,9 +35,9 @@ def test_a_stacked_mlp_trains_like_each_of_its_networks_alone(condition):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("depth", [0, 2, 6])
-def test_an_mlps_gradients_are_those_of_its_layers(depth, dtype):
-    model = StackedMLP([PLAIN, RESIDUAL], SEEDS, depth=depth, sizes=(6, 5, 3)).to(dtype)
+@pytest.mark.parametrize(("depth", "width"), [(0, 5), (2, 32), (6, 5)])
+def test_an_mlps_gradients_are_those_of_its_layers(depth, width, dtype):
+    model = StackedMLP([PLAIN, RESIDUAL], SEEDS, depth=depth, sizes=(6, width, 3)).to(dtype)
     x = torch.randn(2 * len(SEEDS), 7, 6, dtype=dtype, requires_grad=True)
     weight = torch.randn(2 * len(SEEDS), 7, 3, dtype=dtype)
     results = []

@@ -126,7 +126,6 @@ class _WithBlock(StackedMLP):
     """A stack whose blocks are the learner's function."""
 
     answer: Callable
-    forward = StackedMLP.layer_by_layer
 
     def block(self, h: Tensor, first: int) -> Tensor:
         return call(self.answer, h, self.weights[first], self.weights[first + 1], self.skip)

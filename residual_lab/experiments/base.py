@@ -271,9 +271,9 @@ class Experiment:
         same numbers on every machine (a network this small keeps no GPU busy)."""
         return device() if self.is_big() else torch.device("cpu")
 
-    def offered(self) -> dict[str, Knob]:
-        """The knobs with something to choose from: big values only on a machine with a GPU, or where one is chosen already."""
-        big = self.is_big() or device().type != "cpu"
+    def offered(self, big: bool | None = None) -> dict[str, Knob]:
+        """The knobs with something to choose from, big values among them if ``big`` (None: if this machine has a GPU) or one is chosen."""
+        big = self.is_big() or (device().type != "cpu" if big is None else big)
         knobs = {name: knob.with_big() if big else knob for name, knob in self.knobs().items()}
         return {name: knob for name, knob in knobs.items() if len(knob.values) > 1}
 
@@ -295,22 +295,28 @@ class Experiment:
         return result
 
     def values(self) -> dict[str, Any]:
-        """The settings of this experiment, by knob."""
-        return {name: getattr(self, name) for name in self.offered()}
+        """The settings of this experiment by knob, the same on every machine: of knobs for big values only where one is chosen."""
+        big = self.is_big()
+        return {name: getattr(self, name) for name, knob in self.knobs().items() if big or len(knob.values) > 1}
 
-    def spec(self) -> dict:
-        """What the lab's front end needs to know, as plain JSON data."""
-        cls = type(self)
+    def shown(self, big: bool | None = None) -> dict[str, Any]:
+        """The settings of all knobs that a lab offers; see `offered`."""
+        return {name: getattr(self, name) for name in self.offered(big)}
+
+    def spec(self, big: bool | None = None) -> dict:
+        """What the lab's front end needs to know, as plain JSON data; ``big`` as in `offered`."""
+        cls, offered = type(self), self.offered(big)
+        more = " 큰 설정을 고르면 고른 대로 달라집니다." if any(offered[name] != cls.knobs()[name] for name in offered) else ""
         return {
             "id": cls.id,
             "title": cls.title,
-            "note": cls.note,
+            "note": cls.note + more,
             "knobs": [
                 {"name": name, "kind": k.kind, "label": k.label, "unit": k.unit, "values": list(k.values),
                  "labels": list(k.labels) if k.labels else None, "default": k.default, "help": k.help}
-                for name, k in self.offered().items()
+                for name, k in offered.items()
             ],
             "panels": [panel.spec() for panel in cls.panels],
-            "values": self.values(),
+            "values": self.shown(big),
             "code": f"Lab({cls.__name__}, {{values}})",
         }

@@ -16,8 +16,10 @@ from residual_lab.data import Task, load_digits
 from residual_lab.experiments.base import (
     Bars, Experiment, Frame, Heat, Lines, Table, choice, log_slider, precision_knob, seed_knob, slider,
 )
-from residual_lab.full_data import BIG_DATA, load_task
+from residual_lab.experiments.whole_data import augment_knob, data_knob, refuse_moved_digits
+from residual_lab.full_data import load_task
 from residual_lab.training import Condition, StackedConvNet, StackedMLP, evaluate, fit, stacked_batches
+from residual_lab.training.fit import placed
 from residual_lab.training.stacked import augmented
 
 BATCH = 128
@@ -112,10 +114,14 @@ class ConvTwoByTwo(Experiment):
     deep: int = slider("깊은 망", (32, 44, 56), 56, unit="층", help="얕은 망은 언제나 20층입니다.", big=(110, 1202))
     epochs: int = slider("에폭", (3, 5, 10, 30), 5, big=(164,))
     seeds_per_run: int = slider("시드 수", (1, 3, 5), 3, help="많을수록 느리고, 흩어짐이 더 잘 보입니다.", big=(20,))
-    data: str = choice("데이터", {"digits": "숫자 그림 8×8"}, "digits", help="큰 데이터에서는 논문처럼 폭 16, 학습률 0.1입니다.", big=BIG_DATA)
-    augment: bool = choice("데이터 늘리기", {False: "없음"}, False, big={True: "옮기기와 뒤집기"})
+    data: str = data_knob("큰 데이터에서는 논문처럼 폭 16, 학습률 0.1입니다.")
+    augment: bool = augment_knob()
     precision: str = precision_knob()
     seed: int = seed_knob()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_moved_digits(self.data, self.augment)
 
     def frames(self) -> Iterator[Frame]:
         seeds, task = self.seed_range(), load_task(self.data, self.device)
@@ -123,7 +129,7 @@ class ConvTwoByTwo(Experiment):
         conditions = (Condition(skip=False), Condition(skip=True))
         width, lr = (4, 0.05) if self.data == "digits" else (16, 0.1)
         nets = {
-            size: StackedConvNet(conditions, seeds, n=(depth - 2) // 6, width=width, in_channels=task.x_train.shape[1]).to(self.device)
+            size: placed(StackedConvNet(conditions, seeds, n=(depth - 2) // 6, width=width, in_channels=task.x_train.shape[1]), self.device)
             for size, depth in (("shallow", 20), ("deep", self.deep))
         }
         runs = [

@@ -6,7 +6,7 @@ The five orders are table 2 and the shortcuts table 1 of He et al. 2016 (arXiv:1
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,10 +18,11 @@ from residual_lab.data import Task, load_digits
 from residual_lab.experiments.base import (
     Experiment, Frame, Heat, Lines, Table, choice, log_slider, precision_knob, seed_knob, slider, toggle,
 )
-from residual_lab.full_data import BIG_DATA, load_task
+from residual_lab.experiments.whole_data import augment_knob, data_knob, refuse_moved_digits
+from residual_lab.full_data import load_task
 from residual_lab.training import StackedConvNet, evaluate, fit, stacked_batches
-from residual_lab.training.fit import cross_entropy
-from residual_lab.training.side_by_side import SideBySide
+from residual_lab.training.fit import cross_entropy, placed
+from residual_lab.training.stack_of_one import StackOfOne
 from residual_lab.training.stacked import augmented
 from residual_lab.training.stacked_orders import ShortcutOnlyNet, StackedOrderNet, StackedShortcutKinds
 
@@ -132,40 +133,54 @@ class OrderAndLastBN(Experiment):
     depth: int = slider("깊이", (20, 32, 56), 56, unit="층", big={110: "110", 1001: "1001(논문의 병목 망으로 원조와 완전 사전 활성화만)"})
     lr: float = log_slider("학습률", RATES, 0.3)
     seeds_per_run: int = slider("시드 수", (2, 3, 5), 2, help="많을수록 느리고, 흩어짐이 더 잘 보입니다.", big=(20,))
-    data: str = choice("데이터", {"digits": "숫자 그림 8×8"}, "digits", help="큰 데이터에서는 폭 16, 배치 128입니다.", big=BIG_DATA)
+    data: str = data_knob("큰 데이터에서는 폭 16, 배치 128, 가중치 감쇠 0.0001입니다.")
     steps: int = slider("단계", (STEPS,), STEPS, big=(2_000, 64_000))
-    augment: bool = choice("데이터 늘리기", {False: "없음"}, False, big={True: "옮기기와 뒤집기"})
+    augment: bool = augment_knob()
     precision: str = precision_knob()
     seed: int = seed_knob()
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_moved_digits(self.data, self.augment)
+
     def frames(self) -> Iterator[Frame]:
-        seeds, task = self.seed_range(), load_task(self.data, self.device)
-        nets = {key: net.to(self.device) for key, net in self._networks(task.x_train.shape[1]).items()}
+        task = load_task(self.data, self.device)
+        stacks = {
+            key: [(placed(stack, self.device), seeds) for stack, seeds in parts]
+            for key, parts in self._stacks(task.x_train.shape[1]).items()
+        }
         decay = 0.0 if self.data == "digits" else 1e-4
         runs = {
-            key: fit(net, self._batches(task), steps=self.steps, lr=self.lr, weight_decay=decay, precision=self.precision)
-            for key, net in nets.items()
-        }
+            key: [fit(stack, self._batches(task, seeds), steps=self.steps, lr=self.lr, weight_decay=decay, precision=self.precision)
+                  for stack, seeds in parts]
+            for key, parts in stacks.items()
+        }  # fmt: skip
         for step in range(1, self.steps + 1):
-            for key, run in runs.items():
-                yield Frame(step, self.steps, curves={"loss": {key: next(run).losses}})
-        scores = {key: evaluate(net, task.x_train, task.y_train, networks=len(seeds)) for key, net in nets.items()}
-        rows = [[TWO_BY_TWO[key], _said(loss.mean()), _range(loss), f"{error.mean():.1f}"] for key, (loss, error) in scores.items()]
-        numbers = {"train_loss": {key: loss for key, (loss, _) in scores.items()}}
-        if self.is_big():
-            numbers["test_error"] = {key: evaluate(net, task.x_test, task.y_test, networks=len(seeds))[1] for key, net in nets.items()}
-        yield Frame(self.steps, self.steps, tables={"final": rows}, numbers=numbers)
+            for key, parts in runs.items():
+                yield Frame(step, self.steps, curves={"loss": {key: torch.cat([next(run).losses for run in parts])}})
 
-    def _networks(self, in_channels: int) -> dict[str, torch.nn.Module]:
+        def scores(x: Tensor, y: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+            found = {key: [evaluate(stack, x, y, networks=len(seeds)) for stack, seeds in parts] for key, parts in stacks.items()}
+            return {key: tuple(torch.cat(part) for part in zip(*parts)) for key, parts in found.items()}
+
+        train = scores(task.x_train, task.y_train)
+        rows = [[TWO_BY_TWO[key], _said(loss.mean()), _range(loss), f"{error.mean():.1f}"] for key, (loss, error) in train.items()]
+        last = Frame(self.steps, self.steps, tables={"final": rows}, numbers={"train_loss": {key: loss for key, (loss, _) in train.items()}})
+        if self.is_big():
+            last.numbers["test_error"] = {key: error for key, (_, error) in scores(task.x_test, task.y_test).items()}
+        yield last
+
+    def _stacks(self, in_channels: int) -> dict[str, list[tuple[torch.nn.Module, Sequence[int]]]]:
+        """What is trained on its own under each name: all seeds as one stack, or every seed alone where one network fills a GPU."""
         seeds = self.seed_range()
         if self.depth == 1001:
             deep = {"original": resnet_cifar_bottleneck, "full": preact_cifar_bottleneck}
-            return {key: SideBySide(lambda build=build: build(111, in_channels=in_channels), seeds) for key, build in deep.items()}
+            return {key: [(StackOfOne(build(111, in_channels=in_channels), seed), [seed]) for seed in seeds] for key, build in deep.items()}
         more = {"n": (self.depth - 2) // 6, "width": WIDTH if self.data == "digits" else 16, "in_channels": in_channels}
-        return {key: StackedOrderNet(key.split("_")[0], seeds, last_bn=key in ("original_bn", "full"), **more) for key in TWO_BY_TWO}
+        return {key: [(StackedOrderNet(key.split("_")[0], seeds, last_bn=key in ("original_bn", "full"), **more), seeds)] for key in TWO_BY_TWO}
 
-    def _batches(self, task: Task) -> Iterator[tuple[Tensor, Tensor]]:
-        seeds, batch = self.seed_range(), BATCH if self.data == "digits" else 128
+    def _batches(self, task: Task, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        batch = BATCH if self.data == "digits" else 128
         batches = stacked_batches(task.x_train, task.y_train, conditions=1, seeds=seeds, batch=batch, steps=self.steps)
         return augmented(batches, conditions=1, seeds=seeds) if self.augment else batches
 

@@ -69,7 +69,7 @@ class Run:
     def snapshot(self) -> dict:
         """The whole run as JSON data."""
         return {
-            "run": self.id, "values": self.experiment.values(), "at": self.sent, "step": self.step, "total": self.total,
+            "run": self.id, "values": self.experiment.shown(), "at": self.sent, "step": self.step, "total": self.total,
             "seconds": self.seconds, "done": self.state == "done", **self.result.pictures(),
         }
 
@@ -194,7 +194,7 @@ def explain(problem: Exception) -> str:
     if isinstance(problem, DataError):
         return str(problem)
     if isinstance(problem, torch.OutOfMemoryError):
-        return "GPU의 메모리가 모자라서 학습을 멈췄습니다. 시드 수나 깊이를 줄이거나 수의 형식을 bfloat16으로 바꾸어 다시 시작하십시오."
+        return "GPU의 메모리가 모자라서 학습을 멈췄습니다. 시드 수나 깊이를 줄여 다시 시작하십시오. 수의 형식이 있으면 bfloat16도 메모리를 덜 씁니다."
     frame = traceback.extract_tb(problem.__traceback__)[-1]
     place = frame.filename.replace("\\", "/").rsplit("/", 1)[-1]
     return (

@@ -75,7 +75,7 @@ def record(experiment: type[Experiment]) -> dict:
     return {
         "format": FORMAT,
         "id": experiment.id,
-        "spec": experiment().spec(),
+        "spec": experiment().spec(big=False),
         "grid": values,
         "provenance": {
             "package": __version__, "torch": torch.__version__, "python": ".".join(platform.python_version_tuple()[:2]),

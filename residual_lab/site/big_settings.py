@@ -34,7 +34,7 @@ def _measured(path: Path) -> str:
         if run.source and run.source not in sources:
             sources.append(run.source)
         mark = f" [{sources.index(run.source) + 1}]" if run.source else ""
-        labels = {part["key"]: part["label"] for panel in experiment.panels for part in panel.more.get("series", ())}
+        labels = {part["key"]: part["label"] for panel in experiment.panels for part in panel.more.get("series", ())} | run.labels
         for series in found or run.paper or {"": ""}:
             paper = f"{run.paper[series]}{mark}" if series in run.paper else "–"
             rows.append(f"| {setting} | {labels.get(series, series) or '모두'} | {paper} | {_cell(found.get(series))} |")
@@ -42,9 +42,9 @@ def _measured(path: Path) -> str:
     dates = sorted(row["date"] for found in measured.values() for row in found.values())
     when = f"마지막으로 잰 날은 {dates[-1]}입니다." if dates else "이 표는 아직 한 번도 재지 않았습니다. GPU가 있는 컴퓨터에서 `make bench-gpu`가 재어 채웁니다."
     cited = " · ".join(f"[{number}] {source}" for number, source in enumerate(sources, start=1))
-    note = f"논문의 수는 {cited}에 있습니다. 논문은 학습률을 두 번 10분의 1로 줄이고 깊은 망은 작은 학습률로 "
-    note += "시작하지만, 여기서는 처음부터 코사인으로 0까지 줄입니다."
-    return f"## 재어 보니\n\n{when}\n\n" + "\n".join(rows) + f"\n\n{note}\n"
+    note = f"논문의 수는 {cited}에 있습니다. 논문은 학습률을 두 번 10분의 1로 줄이고 깊은 망은(2016년 논문은 모든 망을) 작은 학습률로 "
+    note += "시작하지만, 여기서는 처음부터 코사인으로 0까지 줄입니다. 시간은 그 설정의 모든 조건과 시드를 함께 학습하는 데 걸린 시간입니다."
+    return f"## 잰 결과\n\n{when}\n\n" + "\n".join(rows) + f"\n\n{note}\n"
 
 
 def _setting(experiment: type[Experiment], run: big_runs.BigRun) -> str:
@@ -59,5 +59,6 @@ def _setting(experiment: type[Experiment], run: big_runs.BigRun) -> str:
 def _cell(row: dict[str, str] | None) -> str:
     if row is None:
         return "–"
-    return (f"**{row['mean']}** (시드 {row['seeds']}개, {row['low']}~{row['high']})<br>"
+    mean = "발산" if row["mean"] in ("nan", "inf") else row["mean"]
+    return (f"**{mean}** (시드 {row['seeds']}개, {row['low']}~{row['high']})<br>"
             f"{row['seconds']}초, {row['device']}, torch {row['torch']}, {row['date']}")

@@ -59,11 +59,18 @@ def place_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def logits_of(model: nn.Module, x: Tensor, precision: str) -> Tensor:
-    """What the model makes of x in float32, or with its products and convolutions in "bfloat16" (mixed precision).
+def placed(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model on a device. A GPU's grouped convolutions were seen slow where the channels of a pixel lie together
+    (pytorch/pytorch#34977), so there the weights go back to torch's usual format; see `StackedConvNet`."""
+    return model if device.type == "cpu" else model.to(device, memory_format=torch.contiguous_format)
 
-    All else stays in float32, the weights too: Micikevicius et al. 2018 (arXiv:1710.03740), without their loss scale, which
-    bfloat16 does not need since it has float32's range. The logits come back in float32.
+
+def logits_of(model: nn.Module, x: Tensor, precision: str) -> Tensor:
+    """What the model makes of x in float32, or by mixed precision in "bfloat16" (Kalamkar et al. 2019, arXiv:1905.12322).
+
+    There the products and convolutions and what follows them directly are in bfloat16; weights, sums with the shortcut, LayerNorm
+    and softmax stay in float32, and so does the loss: the logits come back in float32. bfloat16 has float32's range, so that
+    the loss needs no scale.
     """
     if precision == "float32":
         return model(x)

@@ -77,14 +77,17 @@ class StackedAdam(Adam):
     of the networks; every one has a gradient.
     """
 
+    count = 0
+    """Steps so far: a number, as asking a GPU for one would wait for it."""
+
     @torch.no_grad()
     def step(self, lr: Tensor) -> None:
         """One step with the rates (K,)."""
         beta1, beta2 = self.betas
         lr = lr.to(self.parameters[0].device)
-        for parameter, steps, (first, second) in zip(self.parameters, self.steps, self.moments):
-            steps += 1
-            corrected1, corrected2 = 1 - beta1 ** int(steps), 1 - beta2 ** int(steps)
+        self.count += 1
+        corrected1, corrected2 = 1 - beta1**self.count, 1 - beta2**self.count
+        for parameter, (first, second) in zip(self.parameters, self.moments):
             gradient = parameter.grad
             first.lerp_(gradient, 1 - beta1)
             second.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)

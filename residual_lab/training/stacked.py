@@ -62,7 +62,7 @@ class StackedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(K, B, inputs) → logits (K, B, classes)."""
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and type(self).block is StackedMLP.block:
             return _AllLayers.apply(x, self.skip, *self.weights.parameters(), *self.biases.parameters())
         return self.layer_by_layer(x)
 
@@ -172,7 +172,7 @@ class StackedConvNet(nn.Module):
     """K ConvNets of He et al. 2015 (arXiv:1512.03385), §4.2: 6n + 2 layers, three stages, BN, shortcut option A.
 
     Channels of all networks lie side by side, network by network; every convolution has K groups. In memory the channels of a
-    pixel come together ("channels last"): with few channels a network, such convolutions are more than twice as fast.
+    pixel come together ("channels last"): on a CPU, with few channels a network, such convolutions are more than twice as fast.
 
     Args:
         conditions, seeds: the stack holds every condition with every seed.
@@ -221,7 +221,7 @@ class StackedConvNet(nn.Module):
 
     def enter(self, x: Tensor) -> Tensor:
         """Images of each network, (K, B, C, H, W) → what the first block receives, (B, K·width, H, W)."""
-        images = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        images = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last if x.device.type == "cpu" else torch.contiguous_format)
         return self.stem_bn(self.stem(images)).relu()
 
     def forward(self, x: Tensor) -> Tensor:

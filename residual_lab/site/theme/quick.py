@@ -29,7 +29,7 @@ def _change(file: Path, pattern: re.Pattern, new: str) -> None:
 
 
 def _trim(app: Sphinx, error: Exception | None) -> None:
-    if error:
+    if error or app.builder.format != "html":
         return
     static = Path(app.outdir, "_static")
     _change(static / "scripts/pydata-sphinx-theme.js", _MEASURES, r'window.addEventListener("unfolded",\1)')

@@ -1,26 +1,20 @@
-"""Networks that are too large to stack: K of them behind the interface of a stack, run one after another."""
+"""A network that is too large to stack, behind the interface of a stack."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 
-class SideBySide(nn.Module):
-    """K networks of any kind, one a seed: inputs (K, B, …) → logits (K, B, classes).
+class StackOfOne(nn.Module):
+    """One network as a stack with K = 1: inputs (1, B, …) → logits (1, B, classes). Its weights are drawn anew by `draw`."""
 
-    Args:
-        build: makes one network; its weights are drawn anew by `draw`.
-    """
-
-    def __init__(self, build: Callable[[], nn.Module], seeds: Sequence[int]):
+    def __init__(self, network: nn.Module, seed: int):
         super().__init__()
-        self.networks = nn.ModuleList(draw(build(), seed) for seed in seeds)
+        self.network = draw(network, seed)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.stack([network(inputs) for network, inputs in zip(self.networks, x, strict=True)])
+        return self.network(x.squeeze(0)).unsqueeze(0)
 
 
 @torch.no_grad()
