@@ -271,7 +271,7 @@ def overhead(log: Log, book: NotebookPage, lab: LabView) -> None:
     add("랩 ÷ 맨 반복문, 커널의 CPU 시간", [live["cpu"] / bare["cpu"] for bare, live in pairs], "배")
     add("커널의 CPU 시간 ÷ 그 가운데 학습", [live["cpu"] / live["trained"] for _, live in pairs], "배")
     add("커널이 학습에 쓴 시간의 비율", [100 * live["training"] / live["wall"] for _, live in pairs], "%")
-    add("한 번에 학습한 시간", [1000 * live["training"] / live["slices"] for _, live in pairs], " ms")
+    add("그림 하나마다 학습한 시간", [1000 * live["training"] / live["slices"] for _, live in pairs], " ms")
     add("그래프 갱신", rates, "번/초")
 
 
@@ -288,7 +288,7 @@ def presses(log: Log, book: NotebookPage, lab: LabView) -> None:
         book.page.wait_for_timeout(250)
         after.append(book.page.evaluate("""() => {
             const {pressed, changed} = window.answers.at(-1);
-            return window.frames.filter((at) => at > pressed + changed).length;
+            return window.frames.filter((at) => at > pressed + changed).length / 2;  // a slice is shown in two pictures
         }"""))
         lab.press("pause")
         lab.passes(lab.step)

@@ -1,12 +1,15 @@
 """The kernel's side of a lab, without a front end: what is asked is trained, and nothing else."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
 from residual_lab.experiments.base import Experiment, Frame, Lines, seed_knob, slider
 from residual_lab.experiments.degradation import MLPDepth
+from residual_lab.lab import host
 from residual_lab.lab.host import MOST_PINS, Host
 
 
@@ -57,21 +60,35 @@ def test_one_step_is_one_frame_and_a_long_tick_runs_to_the_end():
     assert (frame["frames"], frame["at"], frame["step"], frame["done"]) == (9, 1, 10, True)
 
 
-def test_a_tick_of_two_slices_is_answered_twice_and_says_what_is_still_to_come():
-    page = Page(MLPDepth)
-    page.start(depth=4)
-    first, second = page.ask("tick", run="r1", n=7, ms=1, slices=2)
-    assert [(frame["n"], frame["more"]) for frame in (first, second)] == [(7, 1), (7, 0)]
+@pytest.fixture
+def ten_ms_a_frame(monkeypatch):
+    """A clock by which every frame takes 10 ms."""
+    clock = itertools.count()
+    monkeypatch.setattr(host, "time", SimpleNamespace(perf_counter=lambda: next(clock) / 100))
+
+
+def test_a_tick_of_two_frames_is_answered_twice_and_says_what_is_still_to_come(ten_ms_a_frame):
+    page = Page()
+    page.start()
+    first, second = page.ask("tick", run="r1", n=7, ms=20, frames=2)
+    assert [(frame["n"], frame["more"], frame["frames"]) for frame in (first, second)] == [(7, 1, 2), (7, 0, 2)]
     assert second["at"] == first["frames"] and second["step"] > first["step"]
 
 
-def test_slices_end_with_the_run_and_with_a_fault():
+def test_where_frames_take_longer_than_was_asked_for_a_tick_ends_with_its_time(ten_ms_a_frame):
     page = Page()
     page.start()
-    [frame] = page.ask("tick", run="r1", n=0, ms=1000, slices=2)
+    answers = page.ask("tick", run="r1", n=0, ms=5, frames=4)
+    assert [(frame["frames"], frame["more"]) for frame in answers] == [(1, 3), (1, 0)]
+
+
+def test_frames_end_with_the_run_and_with_a_fault():
+    page = Page()
+    page.start()
+    [frame] = page.ask("tick", run="r1", n=0, ms=1000, frames=2)
     assert frame["done"]
     page.start(run="r2", breaks_at=3)
-    [error] = page.ask("tick", run="r2", n=1, ms=1000, slices=2)
+    [error] = page.ask("tick", run="r2", n=1, ms=1000, frames=2)
     assert error["type"] == "error"
 
 

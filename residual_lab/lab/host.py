@@ -1,6 +1,6 @@
 """The kernel's side of a lab: it trains when the front end asks, and only as long as it asks.
 
-The front end pulls: every ``tick`` trains a few slices, each of about the time that it names and answered by one
+The front end pulls: every ``tick`` trains a few times for about as long as it says, each time answered by one
 ``frame``. Nothing runs in the background, so a closed page stops the run, every answer lies inside an open request
 (Colab shows no other), and it does not matter on which thread a kernel calls the handler. The messages are described in
 CONTRIBUTING.md.
@@ -119,12 +119,12 @@ class Host:
         self._take_turn()
 
     def _tick(self, message: dict) -> None:
-        self._advance(message, seconds=message["ms"] / 1000, slices=message.get("slices", 1))
+        self._advance(message, seconds=message["ms"] / 1000, frames=message.get("frames", 1))
 
     def _step(self, message: dict) -> None:
         self._advance(message, seconds=0.0)
 
-    def _advance(self, message: dict, seconds: float, slices: int = 1) -> None:
+    def _advance(self, message: dict, seconds: float, frames: int = 1) -> None:
         run = self.run
         if run is None or run.id != message["run"]:
             self._hello(message)  # The asking page is behind: another view has started or reset the lab.
@@ -132,26 +132,29 @@ class Host:
         if self.halted and not message.get("resume"):
             return  # It was asked before the page heard of the halt.
         self._take_turn()
-        for more in reversed(range(slices)):
-            if not self._slice(run, message["n"], seconds, more):
-                break
+        end = run.seconds + seconds * frames
+        while frames:
+            frames = self._frame(run, message["n"], seconds, frames - 1, end)
 
-    def _slice(self, run: Run, n: int, seconds: float, more: int) -> bool:
-        """Train and tell once; ``more`` slices of the request are still to come. Returns whether the run can go on."""
+    def _frame(self, run: Run, n: int, seconds: float, more: int, end: float) -> int:
+        """Train and tell once. Returns how many frames of the request are still to come: ``more``, or none if the run is over or the
+        request's time is up (the run's second ``end``; a frame can take longer than was asked for)."""
         before = run.seconds
         try:
             new, count = run.advance(seconds)
         except Exception as problem:  # noqa: BLE001  The experiment's own fault must reach the learner, and the lab live on.
             run.stop()
             self.send({"type": "error", "run": run.id, "text": explain(problem)})
-            return False
+            return 0
+        if run.state != "paused" or run.seconds > end - seconds / 2:
+            more = 0
         self.send({
             "type": "frame", "run": run.id, "n": n, "more": more, "at": run.sent, "frames": count, **new.pictures(),
             "step": run.step, "total": run.total, "done": run.state == "done",
             "ms": 1000 * (run.seconds - before), "seconds": run.seconds,
         })
         run.sent += count
-        return run.state == "paused"
+        return more
 
     def _take_turn(self) -> None:
         other = Host._training

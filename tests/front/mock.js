@@ -38,7 +38,7 @@ export class MockHost {
     this.sent = []; // messages of the front end
     this.pins = [];
     this.run = null;
-    this.owed = 0; // slices asked for and not yet seen by the page
+    this.owed = 0; // frames asked for and not yet seen by the page
     this.mostOwed = 0;
     this.silent = false; // do not answer at all
     this.loseNext = false; // lose one frame
@@ -72,10 +72,10 @@ export class MockHost {
         this.errorNext = null;
         return;
       }
-      const slices = message.slices ?? 1;
-      this.owed += slices;
+      const frames = message.frames ?? 1;
+      this.owed += frames;
       this.mostOwed = Math.max(this.mostOwed, this.owed);
-      for (let more = slices - 1; more >= 0 && this.run.state === "paused"; more -= 1) this.frame(message.n, more, type === "step" ? 1 : this.perTick);
+      for (let more = frames - 1; more >= 0 && this.run.state === "paused"; more -= 1) this.frame(message.n, more, type === "step" ? 1 : this.perTick);
     } else {
       if (type === "stop" && this.run) this.run.state = "stopped";
       if (type === "reset") this.run = null;

@@ -209,7 +209,7 @@ export class LabClient {
 
   request(type, more) {
     const n = this.nextNumber++;
-    this.pace.ask(n, more?.slices ?? 1);
+    this.pace.ask(n, more?.frames ?? 1);
     this.send({ type, run: this.run.id, n, ...more, ...(this.pressed && { resume: true }) });
     this.pressed = false;
     this.watch();
@@ -217,7 +217,7 @@ export class LabClient {
 
   pump() {
     while (this.phase === "running" && !this.following && !this.resyncing && this.pace.due) {
-      this.request("tick", { ms: this.pace.sliceMs, slices: this.pace.slices });
+      this.request("tick", { ms: this.pace.frameMs, frames: this.pace.frames });
     }
   }
 

@@ -1,8 +1,10 @@
 // How many slices to keep asked for and how long they should be, from the answers' delays; and how fast the run goes on.
-// Never more than three are owed, so that a press is obeyed within three slices.
+// Never more than three are owed, so that a press is obeyed within three slices. Each is shown in two pictures: a request costs
+// JupyterLab's kernel more than a picture does.
 
 const TAU = 0.2;
-const SHORTEST_MS = 55; // 17 pictures a second
+const PICTURES = 2; // of a slice
+const SHORTEST_MS = 110; // 17 pictures a second
 const LONGEST_MS = 200;
 
 export class Pace {
@@ -13,7 +15,7 @@ export class Pace {
     this.forgetSpeed();
   }
 
-  /** Slices that were asked for and have not come. */
+  /** Pictures that were asked for and have not come. */
   get owed() {
     let owed = 0;
     for (const request of this.asked.values()) owed += request.owed;
@@ -21,7 +23,7 @@ export class Pace {
   }
 
   get due() {
-    return this.owed <= this.ahead;
+    return this.owed <= this.ahead * PICTURES;
   }
 
   /** So many slices are still owed when the next request goes out. */
@@ -29,21 +31,21 @@ export class Pace {
     return this.link > 60 ? 2 : 1;
   }
 
-  /** Slices of one request: two where the link allows it, as a request costs JupyterLab more than a slice's picture does. */
-  get slices() {
-    return 3 - this.ahead;
+  /** Pictures of one request: two slices where the link allows it. */
+  get frames() {
+    return (3 - this.ahead) * PICTURES;
   }
 
-  /** As long as the link needs to stay busy. */
-  get sliceMs() {
-    return Math.round(Math.min(LONGEST_MS, Math.max(SHORTEST_MS, this.link / this.ahead)));
+  /** How long to train for a picture: slices as long as the link needs to stay busy. */
+  get frameMs() {
+    return Math.round(Math.min(LONGEST_MS, Math.max(SHORTEST_MS, this.link / this.ahead)) / PICTURES);
   }
 
-  ask(n, slices) {
-    this.asked.set(n, { sent: performance.now(), trained: this.trained, owed: slices });
+  ask(n, frames) {
+    this.asked.set(n, { sent: performance.now(), trained: this.trained, owed: frames });
   }
 
-  /** A slice of request n took the host ms of training, and so many more will come: what is left of the delay is the link. */
+  /** A picture of request n took the host ms of training, and so many more will come: what is left of the delay is the link. */
   answered(n, ms, more) {
     this.trained += ms;
     const request = this.asked.get(n);
