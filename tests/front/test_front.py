@@ -57,7 +57,7 @@ def test_pause_holds_the_picture_and_resume_loses_nothing(mount, page):
 
 
 def test_a_single_step_shows_exactly_one_frame(mount, page):
-    lab = mount(**LONG, perTick=7)
+    lab = mount(**LONG, perTick=3)
     lab.press("step")
     page.wait_for_function("() => document.querySelector('.rl-meter').value === 1")
     assert lab.enabled == {"start", "pause", "step", "stop", "reset", "pin"}
@@ -65,7 +65,7 @@ def test_a_single_step_shows_exactly_one_frame(mount, page):
     page.evaluate(PAUSE_EARLY)
     page.wait_for_timeout(60)
     lab.settle()
-    for _ in range(30):  # through the frames held back by the pause, and beyond
+    for _ in range(30):  # through the frames held back by the pause (at most six pictures of three), and beyond
         before = lab.step
         lab.press("step")
         page.wait_for_function("(step) => document.querySelector('.rl-meter').value !== step", arg=before)
