@@ -41,7 +41,7 @@ export class MockHost {
     this.owed = 0; // frames asked for and not yet seen by the page
     this.mostOwed = 0;
     this.silent = false; // do not answer at all
-    this.loseNext = false; // lose one frame
+    this.loses = -1; // the frame whose message is lost
     this.errorNext = null; // answer the next tick with this error
   }
 
@@ -127,8 +127,7 @@ export class MockHost {
       type: "frame", run: run.id, n, more, at, frames: run.frames - at, ...this.pictures(at, run.frames), step: run.frames * this.stride, total: this.total * this.stride,
       done: run.state === "done", ms: 1, seconds: run.seconds,
     };
-    if (this.loseNext) this.loseNext = false;
-    else this.emit(frame);
+    if (this.loses < at || this.loses >= run.frames) this.emit(frame);
   }
 
   /** What frames from … to − 1 of the run bring. */

@@ -7,7 +7,7 @@ import csv
 import io
 from pathlib import Path
 
-LONG = {"total": 4000, "stride": 1}
+LONG = {"total": 8000, "stride": 1}
 PAUSE_EARLY = """() => new Promise((done) => {
   const look = setInterval(() => {
     if (window.lab.model.run.frames <= 50) return;

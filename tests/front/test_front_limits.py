@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from lab_page import LabPage
 
-LONG = {"total": 4000, "stride": 1}
+LONG = {"total": 8000, "stride": 1}
 
 
 # ---- screen readers and the keyboard
@@ -135,9 +135,8 @@ def test_a_halted_run_says_why_and_can_be_resumed(mount, page):
 
 def test_a_lost_message_is_made_up_for(mount):
     lab = mount(total=60, delay=5)
-    lab.press("start")
-    lab.host("host.loseNext = true")
-    lab.reaches("done")
+    lab.host("host.loses = 20")
+    lab.run()
     lab.settle()
     assert lab.host("host.count('hello')") == 2
     assert lab.curve().count("L") == 59, "no point is missing"
