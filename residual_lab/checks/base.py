@@ -48,6 +48,11 @@ def number(value: Any, name: str) -> float:
         raise NotYet(f"`{name}`은 수 하나를 돌려주어야 하는데 {said}.") from problem
 
 
+def close(value: float, expected: float, *, relative: float = 1e-4, absolute: float = 1e-12) -> bool:
+    """Equal up to the rounding of float32, in which an answer may have been computed."""
+    return abs(value - expected) <= relative * abs(expected) + absolute
+
+
 def passed(task: str) -> None:
     """Say that a task is solved, and keep it in the learner's own record."""
     print(f"✓ 과제 {task} 통과")

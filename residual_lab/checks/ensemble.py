@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_lab.blocks.resnet import ResNetCIFAR
-from residual_lab.checks.base import NotYet, call, passed, require
+from residual_lab.checks.base import NotYet, call, close, passed, require
 
 
 def _number(value: Any, name: str) -> float:
@@ -24,11 +24,6 @@ def _number(value: Any, name: str) -> float:
         raise NotYet(f"`{name}`은 수 하나를 돌려주어야 하는데 {type(value).__name__}을(를) 돌려주었습니다.") from problem
     require(math.isfinite(number), f"`{name}`이 유한한 수를 돌려주지 않았습니다: {number}")
     return number
-
-
-def _close(value: float, expected: float) -> bool:
-    """Equal up to the rounding of float32, in which a tensor answer may have been computed."""
-    return abs(value - expected) <= 1e-4 * abs(expected) + 1e-12
 
 
 def _mass(n: int, low: int, high: int, p: float = 0.5) -> float:
@@ -49,13 +44,13 @@ def check_path_mass(path_mass: Callable[[int, int, int], float]) -> None:
         cases.append((n, low, high))
     for n, low, high in cases:
         value, expected = _number(call(path_mass, n, low, high), "path_mass"), _mass(n, low, high)
-        if not _close(value, expected):
+        if not close(value, expected):
             about = f"path_mass({n}, {low}, {high})"
-            require(not _close(value, expected * 2**n), f"{about}가 경로의 수를 돌려주었습니다. 전체 경로의 수로 나누어 비율로 만드세요.")
-            require(not _close(value, 100 * expected), f"{about}가 퍼센트를 돌려주었습니다. 0과 1 사이의 비율이어야 합니다.")
-            require(not (high > low and _close(value, _mass(n, low, high - 1))), f"{about}에서 길이 {high}인 경로가 빠졌습니다. range의 끝은 들어가지 않습니다.")
-            require(not _close(value, (high - low + 1) / (n + 1)), "길이마다 경로의 수가 같다고 놓았습니다. 길이 k인 경로는 n개에서 k개를 고르는 방법만큼 있습니다.")
-            require(not _close(value, _mass(2 * n, low, high)), "블록의 수를 두 배로 셌습니다. n은 층이 아니라 블록의 수입니다.")
+            require(not close(value, expected * 2**n), f"{about}가 경로의 수를 돌려주었습니다. 전체 경로의 수로 나누어 비율로 만드세요.")
+            require(not close(value, 100 * expected), f"{about}가 퍼센트를 돌려주었습니다. 0과 1 사이의 비율이어야 합니다.")
+            require(not (high > low and close(value, _mass(n, low, high - 1))), f"{about}에서 길이 {high}인 경로가 빠졌습니다. range의 끝은 들어가지 않습니다.")
+            require(not close(value, (high - low + 1) / (n + 1)), "길이마다 경로의 수가 같다고 놓았습니다. 길이 k인 경로는 n개에서 k개를 고르는 방법만큼 있습니다.")
+            require(not close(value, _mass(2 * n, low, high)), "블록의 수를 두 배로 셌습니다. n은 층이 아니라 블록의 수입니다.")
             raise NotYet(f"{about}는 {expected:.6g}이어야 하는데 {value:.6g}입니다.")
     print(f"블록 54개: 길이 19~35인 경로는 {100 * float(path_mass(54, 19, 35)):.1f}%, 길이 5~17인 경로는 {100 * float(path_mass(54, 5, 17)):.2f}%")
     passed("4-1")
@@ -65,22 +60,22 @@ def check_effective_m(effective_m: Callable[[int, float], float], tilted_mass: C
     """Task 4-2: the factor m that gives a mean length, and the share of what the paths of a range carry."""
     for n, mean in ((54, 11.0), (54, 27.0), (10, 2.0), (27, 5.5), (30, 20.0)):
         value, expected = _number(call(effective_m, n, mean), "effective_m"), mean / (n - mean)
-        if not _close(value, expected):
+        if not close(value, expected):
             about = f"effective_m({n}, {mean:g})"
-            require(not _close(value, mean / n), f"{about}가 확률 p = 평균/n을 돌려주었습니다. p = m/(1+m)을 m에 대해 푸세요.")
-            require(not _close(value, 1 / expected), f"{about}가 뒤집혔습니다. 평균이 n/2보다 짧으면 m은 1보다 작아야 합니다.")
+            require(not close(value, mean / n), f"{about}가 확률 p = 평균/n을 돌려주었습니다. p = m/(1+m)을 m에 대해 푸세요.")
+            require(not close(value, 1 / expected), f"{about}가 뒤집혔습니다. 평균이 n/2보다 짧으면 m은 1보다 작아야 합니다.")
             raise NotYet(f"{about}는 {expected:.6g}이어야 하는데 {value:.6g}입니다.")
     for n, low, high, m in ((54, 5, 17, 11 / 43), (54, 19, 35, 1.0), (12, 0, 3, 0.3), (12, 12, 12, 2.0), (27, 4, 8, 0.1)):
         value, expected = _number(call(tilted_mass, n, low, high, m), "tilted_mass"), _mass(n, low, high, m / (1 + m))
-        if not _close(value, expected):
+        if not close(value, expected):
             about = f"tilted_mass({n}, {low}, {high}, {m:.3g})"
             raw = sum(math.comb(n, k) * m**k for k in range(low, high + 1))
-            require(not _close(value, raw), f"{about}가 1보다 클 수 있는 합을 돌려주었습니다. 모든 길이의 합 (1 + m)ⁿ으로 나누세요.")
-            require(not _close(value, raw / 2**n), f"{about}를 2ⁿ으로 나누었습니다. 무게를 달았으므로 모든 길이의 합은 (1 + m)ⁿ입니다.")
-            require(m == 1 or not _close(value, _mass(n, low, high)), f"{about}에서 m을 쓰지 않았습니다.")
-            require(not _close(value, 1), f"{about}가 1입니다. 고른 길이의 합이 아니라 모든 길이의 합 (1 + m)ⁿ으로 나누세요.")
-            require(m > 1 or not _close(value, _mass(n, low, high, m)), f"{about}에서 m을 확률로 썼습니다. 확률은 p = m/(1+m)입니다.")
-            require(not (high > low and _close(value, _mass(n, low, high - 1, m / (1 + m)))), f"{about}에서 길이 {high}가 빠졌습니다. range의 끝은 들어가지 않습니다.")
+            require(not close(value, raw), f"{about}가 1보다 클 수 있는 합을 돌려주었습니다. 모든 길이의 합 (1 + m)ⁿ으로 나누세요.")
+            require(not close(value, raw / 2**n), f"{about}를 2ⁿ으로 나누었습니다. 무게를 달았으므로 모든 길이의 합은 (1 + m)ⁿ입니다.")
+            require(m == 1 or not close(value, _mass(n, low, high)), f"{about}에서 m을 쓰지 않았습니다.")
+            require(not close(value, 1), f"{about}가 1입니다. 고른 길이의 합이 아니라 모든 길이의 합 (1 + m)ⁿ으로 나누세요.")
+            require(m > 1 or not close(value, _mass(n, low, high, m)), f"{about}에서 m을 확률로 썼습니다. 확률은 p = m/(1+m)입니다.")
+            require(not (high > low and close(value, _mass(n, low, high - 1, m / (1 + m)))), f"{about}에서 길이 {high}가 빠졌습니다. range의 끝은 들어가지 않습니다.")
             raise NotYet(f"{about}는 {expected:.6g}이어야 하는데 {value:.6g}입니다.")
     m = float(effective_m(54, 11))
     print(f"평균 길이 11이 되는 m = {m:.4f}, 길이 5~17이 나르는 몫 {100 * float(tilted_mass(54, 5, 17, m)):.1f}%")

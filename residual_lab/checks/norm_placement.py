@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from residual_lab.checks.base import NotYet, call, number, passed, require
+from residual_lab.checks.base import NotYet, call, close, number, passed, require
 
 WHERE = ("post", "pre", "peri", "olmo2")
 
@@ -18,11 +18,6 @@ def _tensor(value: Any, shape: tuple, name: str) -> Tensor:
     require(isinstance(value, Tensor), f"`{name}`은 텐서를 돌려주어야 합니다(return이 없거나 다른 것을 돌려줍니다).")
     require(tuple(value.shape) == tuple(shape), f"`{name}`의 모양이 {tuple(shape)}이어야 하는데 {tuple(value.shape)}입니다.")
     return value.detach().to(torch.float64)
-
-
-def _close(value: float, expected: float) -> bool:
-    """Equal up to the rounding of float32, in which an answer may have been computed."""
-    return abs(value - expected) <= 1e-4 * abs(expected) + 1e-12
 
 
 def _same(value: Tensor, expected: Tensor) -> bool:
@@ -160,15 +155,15 @@ def check_identity_path(identity_path: Callable[[str, int, float], float]) -> No
         for layers, v in ((6, 0.5), (12, 0.25), (24, 1.0), (1, 0.5)):
             expected = _identity(where, layers, v)
             value = number(call(identity_path, where, layers, v), "identity_path")
-            if not _close(value, expected):
+            if not close(value, expected):
                 post, pre, one = (_identity(name, layers, v) for name in ("post", "pre", "peri"))
-                require(not (where == "post" and _close(value, pre)), "‘post’는 서브층마다 정규화합니다. 끝에서 한 번이 아니라 서브층마다 1/√(1 + v)배입니다.")
-                require(not (where == "post" and _close(value, post**2)), "분산의 비를 그대로 썼습니다. 그래디언트에 곱해지는 것은 표준편차의 역수 1/√(1 + v)입니다.")
-                require(not (where != "post" and _close(value, 1.0)), f"‘{where}’의 마지막 LN을 빠뜨렸습니다. 끝에서 스트림의 표준편차로 나눕니다.")
-                require(not (where != "post" and _close(value, post)), f"‘{where}’의 지름길에는 정규화가 없습니다. 마지막 LN에서 한 번만 나눕니다.")
-                require(not (where in ("peri", "olmo2") and _close(value, pre)), f"‘{where}’에서는 가지의 출력이 정규화되어 분산이 v가 아니라 1입니다.")
-                require(not (where == "pre" and _close(value, one)), "‘pre’의 가지는 정규화되지 않으므로 분산이 v입니다.")
-                require(not (where != "post" and _close(value, expected**2)), "분산의 비를 그대로 썼습니다. 그래디언트에 곱해지는 것은 표준편차의 역수입니다.")
+                require(not (where == "post" and close(value, pre)), "‘post’는 서브층마다 정규화합니다. 끝에서 한 번이 아니라 서브층마다 1/√(1 + v)배입니다.")
+                require(not (where == "post" and close(value, post**2)), "분산의 비를 그대로 썼습니다. 그래디언트에 곱해지는 것은 표준편차의 역수 1/√(1 + v)입니다.")
+                require(not (where != "post" and close(value, 1.0)), f"‘{where}’의 마지막 LN을 빠뜨렸습니다. 끝에서 스트림의 표준편차로 나눕니다.")
+                require(not (where != "post" and close(value, post)), f"‘{where}’의 지름길에는 정규화가 없습니다. 마지막 LN에서 한 번만 나눕니다.")
+                require(not (where in ("peri", "olmo2") and close(value, pre)), f"‘{where}’에서는 가지의 출력이 정규화되어 분산이 v가 아니라 1입니다.")
+                require(not (where == "pre" and close(value, one)), "‘pre’의 가지는 정규화되지 않으므로 분산이 v입니다.")
+                require(not (where != "post" and close(value, expected**2)), "분산의 비를 그대로 썼습니다. 그래디언트에 곱해지는 것은 표준편차의 역수입니다.")
                 raise NotYet(f"identity_path({where!r}, {layers}, {v})는 {expected:.4g}이어야 하는데 {value:.4g}입니다.")
         near = abs(_simulated_identity(where, 12, 0.5) / float(identity_path(where, 12, 0.5)) - 1) < 0.06
         require(near, f"‘{where}’의 식이 시뮬레이션과 다릅니다.")
@@ -252,12 +247,12 @@ def check_noam(noam: Callable[[int, int, int], float]) -> None:
         for step in (100_000, 4001, 1, 2, 9, 10, 11, 400, 4000):
             expected = width**-0.5 * min(step**-0.5, step * warmup**-1.5)
             value = number(call(noam, step, width, warmup), "noam")
-            if not _close(value, expected):
-                require(not _close(value, width**-0.5 * step**-0.5), "워밍업이 없습니다. 처음 warmup 단계에서는 학습률이 곧게 올라갑니다.")
-                require(not _close(value, width**-0.5 * max(step**-0.5, step * warmup**-1.5)), "min과 max가 바뀌었습니다. 두 값 가운데 작은 것입니다.")
-                require(not (step > warmup and _close(value, width**-0.5)), "워밍업 뒤에 학습률이 줄지 않습니다. 뒤에서는 step의 −1/2제곱입니다.")
-                require(not _close(value, min(step**-0.5, step * warmup**-1.5)), "폭의 −1/2제곱을 곱하지 않았습니다.")
-                require(not _close(value, width**-0.5 * min(step**-0.5, step / warmup)), "두 식이 step = warmup에서 이어지지 않습니다. 앞쪽은 step · warmup의 −3/2제곱입니다.")
+            if not close(value, expected):
+                require(not close(value, width**-0.5 * step**-0.5), "워밍업이 없습니다. 처음 warmup 단계에서는 학습률이 곧게 올라갑니다.")
+                require(not close(value, width**-0.5 * max(step**-0.5, step * warmup**-1.5)), "min과 max가 바뀌었습니다. 두 값 가운데 작은 것입니다.")
+                require(not (step > warmup and close(value, width**-0.5)), "워밍업 뒤에 학습률이 줄지 않습니다. 뒤에서는 step의 −1/2제곱입니다.")
+                require(not close(value, min(step**-0.5, step * warmup**-1.5)), "폭의 −1/2제곱을 곱하지 않았습니다.")
+                require(not close(value, width**-0.5 * min(step**-0.5, step / warmup)), "두 식이 step = warmup에서 이어지지 않습니다. 앞쪽은 step · warmup의 −3/2제곱입니다.")
                 raise NotYet(f"noam({step}, {width}, {warmup})는 {expected:.6g}이어야 하는데 {value:.6g}입니다.")
     peak = max(range(1, 9000), key=lambda step: float(noam(step, 512, 4000)))
     print(f"폭 512, 워밍업 4000: {peak}단계에서 가장 크고 그 값은 {float(noam(peak, 512, 4000)):.3e}")

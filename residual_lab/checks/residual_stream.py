@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from residual_lab.blocks.transformer import Design, Sizes, Transformer
-from residual_lab.checks.base import NotYet, call, passed, require
+from residual_lab.checks.base import NotYet, call, close, passed, require
 from residual_lab.data import load_digits
 from residual_lab.experiments.design_card import block
 from residual_lab.experiments.residual_stream import accuracy, fresh_repeats, repeater, train_to_repeat
@@ -136,10 +136,10 @@ def check_predict(predict_card: Callable[[Mapping], tuple]) -> None:
         right = predicted(card)
         got = _three(value)
         for place, name in enumerate(("출력의 제곱평균은", "그래디언트의 비는", "기대 깊이는")):
-            if not _close(got[place], right[place]):
+            if not close(got[place], right[place]):
                 require(not _swapped(got, right), "세 수의 순서가 다릅니다. (제곱평균, 그래디언트의 비, 기대 깊이)로 돌려주세요.")
                 for message, wrong in _prediction_mistakes(card)[place].items():
-                    require(not _close(got[place], wrong), message)
+                    require(not close(got[place], wrong), message)
                 raise NotYet(f"{_told(card)}: {name} {right[place]:.5g}이어야 하는데 {got[place]:.5g}입니다.")
     for card in (cards[3], cards[4], cards[10]):
         forward, gradient, depth = (float(v) for v in predict_card(dict(card)))
@@ -190,9 +190,9 @@ def check_measure(measure_card: Callable[[Mapping, list, Tensor, Tensor], tuple]
         require(all(torch.equal(a.detach(), b) for a, b in zip((x, g, *weights), before)), "받은 텐서가 바뀌었습니다. 새 텐서를 만들어 계산하세요.")
         got, right = _pair(value), measured(card, weights, x, g)
         for index, name in enumerate(("출력의 제곱평균은", "그래디언트의 비는")):
-            if not _close(got[index], right[index], 1e-5):
+            if not close(got[index], right[index], relative=1e-5):
                 for message, wrong in _measurement_mistakes(card, weights, x, g)[index].items():
-                    require(not _close(got[index], wrong, 1e-5), message)
+                    require(not close(got[index], wrong, relative=1e-5), message)
                 raise NotYet(f"{_told(card)}: {name} {right[index]:.5g}이어야 하는데 {got[index]:.5g}입니다.")
     for place, N, s in (("none", 6, 1.0), ("pre", 48, 1.0), ("pre", 48, 48**-0.5)):
         card = dict(depth=N, placement=place, scale=s, survival=1.0)
@@ -312,8 +312,4 @@ def _pair(value: Any) -> list[float]:
 
 
 def _swapped(got: Sequence[float], right: Sequence[float]) -> bool:
-    return not all(map(_close, got, right)) and all(map(_close, sorted(got), sorted(right)))
-
-
-def _close(value: float, expected: float, tolerance: float = 1e-4) -> bool:
-    return abs(value - expected) <= tolerance * abs(expected) + 1e-12
+    return not all(map(close, got, right)) and all(map(close, sorted(got), sorted(right)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -10,14 +9,9 @@ from torch import Tensor, nn
 
 from residual_lab.blocks import scaling
 from residual_lab.blocks.transformer import Design, Sizes, Transformer
-from residual_lab.checks.base import NotYet, call, number, passed, require
+from residual_lab.checks.base import NotYet, call, close, number, passed, require
 
 SMALL = Sizes(vocabulary=11, context=6, width=8, heads=2, depth=3)
-
-
-def _close(value: float, expected: float) -> bool:
-    """Equal up to the rounding of float32, in which an answer may have been computed."""
-    return math.isfinite(value) and abs(value - expected) <= 1e-4 * abs(expected) + 1e-12
 
 
 def check_stream_moment(stream_moment: Callable[[int, float, bool], float]) -> None:
@@ -30,13 +24,13 @@ def check_stream_moment(stream_moment: Callable[[int, float, bool], float]) -> N
         for _ in range(L):
             expected += s**2 * (1.0 if normed else expected)
         value = number(call(stream_moment, L, s, normed), "stream_moment")
-        if not _close(value, expected):
+        if not close(value, expected):
             where = f"stream_moment({L}, {s:.4g}, {normed})"
-            require(not _close(value, _moment(L, s, not normed)), f"{where}: 정규화가 있을 때와 없을 때가 바뀌었거나 normed를 보지 않습니다.")
-            require(not _close(value, _moment(L, s**0.5, normed)), f"{where}: s를 제곱하지 않았습니다. s를 곱한 가지의 2차 모멘트는 s²배입니다.")
-            require(not _close(value, expected**0.5), f"{where}: 제곱근을 씌웠습니다. 묻는 것은 노름이 아니라 2차 모멘트입니다.")
-            require(not (normed and _close(value, expected - 1)), f"{where}: 처음의 1을 빠뜨렸습니다. 지름길로 온 x₀도 있습니다.")
-            require(not _close(value, _moment(2 * L, s, normed)), f"{where}: L은 이미 덧셈의 수입니다. 두 배로 하지 않습니다.")
+            require(not close(value, _moment(L, s, not normed)), f"{where}: 정규화가 있을 때와 없을 때가 바뀌었거나 normed를 보지 않습니다.")
+            require(not close(value, _moment(L, s**0.5, normed)), f"{where}: s를 제곱하지 않았습니다. s를 곱한 가지의 2차 모멘트는 s²배입니다.")
+            require(not close(value, expected**0.5), f"{where}: 제곱근을 씌웠습니다. 묻는 것은 노름이 아니라 2차 모멘트입니다.")
+            require(not (normed and close(value, expected - 1)), f"{where}: 처음의 1을 빠뜨렸습니다. 지름길로 온 x₀도 있습니다.")
+            require(not close(value, _moment(2 * L, s, normed)), f"{where}: L은 이미 덧셈의 수입니다. 두 배로 하지 않습니다.")
             raise NotYet(f"{where}는 {expected:.6g}이어야 하는데 {value:.6g}입니다.")
     for L, s, normed, said in ((50, 1.0, False, "1"), (50, 50**-0.5, False, "1/√50"), (200, 1.0, True, "1"), (200, 200**0.25, True, "200^(1/4)")):
         print(f"{'Pre-LN' if normed else '정규화 없음'}, 덧셈 {L}번, s = {said}: {float(stream_moment(L, s, normed)):.4g}")
@@ -60,15 +54,15 @@ def check_deepnorm(deepnorm: Callable[[int, int], Mapping[str, tuple[float, floa
             given = answer[side]
             require(isinstance(given, (tuple, list)) and len(given) == 2, f"{where}: {side}의 값은 (α, β) 두 수여야 합니다.")
             alpha, beta = (number(v, "deepnorm") for v in given)
-            if not (_close(alpha, pair[0]) and _close(beta, pair[1])):
-                require(not (_close(alpha, pair[1]) and _close(beta, pair[0])), "α와 β의 순서가 바뀌었습니다. α는 1보다 크고 β는 1보다 작습니다.")
+            if not (close(alpha, pair[0]) and close(beta, pair[1])):
+                require(not (close(alpha, pair[1]) and close(beta, pair[0])), "α와 β의 순서가 바뀌었습니다. α는 1보다 크고 β는 1보다 작습니다.")
                 layers = encoder if side == "encoder" else decoder
                 alone = scaling.deepnorm_constants(layers)
                 both = encoder and decoder
-                require(not (both and _close(alpha, alone.alpha)), f"{where}: 혼자일 때의 상수를 썼습니다. 인코더–디코더에는 다른 식이 있습니다.")
-                require(not (both and side == "encoder" and _close(alpha, 0.81 * (decoder**4 * encoder) ** (1 / 16))), f"{where}: 네제곱하는 것은 인코더의 층수 N입니다.")
-                require(not (_close(alpha, pair[0]) and _close(beta, 1 / pair[0])), f"{where}: β는 α의 역수가 아닙니다. 지수뿐 아니라 괄호 안의 수도 다릅니다.")
-                require(not (_close(alpha, pair[0]) and _close(beta, 1 / pair[1])), f"{where}: β의 지수에 −가 빠졌습니다.")
+                require(not (both and close(alpha, alone.alpha)), f"{where}: 혼자일 때의 상수를 썼습니다. 인코더–디코더에는 다른 식이 있습니다.")
+                require(not (both and side == "encoder" and close(alpha, 0.81 * (decoder**4 * encoder) ** (1 / 16))), f"{where}: 네제곱하는 것은 인코더의 층수 N입니다.")
+                require(not (close(alpha, pair[0]) and close(beta, 1 / pair[0])), f"{where}: β는 α의 역수가 아닙니다. 지수뿐 아니라 괄호 안의 수도 다릅니다.")
+                require(not (close(alpha, pair[0]) and close(beta, 1 / pair[1])), f"{where}: β의 지수에 −가 빠졌습니다.")
                 raise NotYet(f"{where}: {side}의 (α, β)는 ({pair[0]:.4f}, {pair[1]:.4f})이어야 하는데 ({alpha:.4f}, {beta:.4f})입니다.")
         shown = ", ".join(f"{side} α = {float(answer[side][0]):.4f}, β = {float(answer[side][1]):.4f}" for side in expected)
         print(f"{where}: {shown}")
@@ -180,7 +174,7 @@ def check_initial_factor(initial_factor: Callable[[str, int, str], float]) -> No
                     continue
                 expected = (known[name].norm() / weight.norm()).item()
                 value = number(call(initial_factor, name, depth, method), "initial_factor")
-                if not _close(value, expected):
+                if not close(value, expected):
                     _explain_factor(name, depth, method, value, expected)
         a, b = (float(initial_factor(f"blocks.0.attention.branch.{part}.weight", depth, "deepnorm")) for part in ("query", "value"))
         c = float(initial_factor("blocks.0.ffn.branch.down.weight", depth, "gpt2"))
@@ -194,10 +188,10 @@ def _explain_factor(name: str, depth: int, method: str, value: float, expected: 
     end = any(part in name for part in ("output", "down"))
     require(not (not name.startswith("blocks") and expected == 1), f"{where}: 임베딩과 출력층은 줄이지 않습니다. 이름이 blocks로 시작하는 것만 봅니다.")
     require(not ("query" in name or "key" in name), f"{where}: W_Q와 W_K는 어느 방법에서도 그대로입니다. softmax 안에만 들어가 스트림에 더해지는 크기를 정하지 않습니다.")
-    require(not (method == "gpt2" and end and _close(value, depth**-0.5)), f"{where}: N은 블록 수이고, 스트림에 더하는 가지는 2N개입니다.")
+    require(not (method == "gpt2" and end and close(value, depth**-0.5)), f"{where}: N은 블록 수이고, 스트림에 더하는 가지는 2N개입니다.")
     require(not (method == "gpt2" and not end), f"{where}: GPT-2는 가지를 끝내는 가중치(output, down)만 줄입니다.")
     require(not (method == "fixup" and end and value != 0), f"{where}: Fixup에서 가지를 끝내는 가중치는 0에서 시작합니다.")
-    require(not (method == "fixup" and not end and _close(value, 1 / (2 * depth))), f"{where}: 지수는 −1/(2m − 2)이고, 가지 안의 층은 m = 2개입니다.")
-    require(not (method == "deepnorm" and _close(value, (2 * depth) ** 0.25)), f"{where}: α는 지름길에 곱하는 상수입니다. 초기화에 쓰는 것은 β입니다.")
-    require(not (method == "deepnorm" and _close(value, 1.0)), f"{where}: DeepNorm은 W_V, W_O와 FFN의 두 층을 모두 β배로 시작합니다.")
+    require(not (method == "fixup" and not end and close(value, 1 / (2 * depth))), f"{where}: 지수는 −1/(2m − 2)이고, 가지 안의 층은 m = 2개입니다.")
+    require(not (method == "deepnorm" and close(value, (2 * depth) ** 0.25)), f"{where}: α는 지름길에 곱하는 상수입니다. 초기화에 쓰는 것은 β입니다.")
+    require(not (method == "deepnorm" and close(value, 1.0)), f"{where}: DeepNorm은 W_V, W_O와 FFN의 두 층을 모두 β배로 시작합니다.")
     raise NotYet(f"{where}는 {expected:.4f}이어야 하는데 {value:.4f}입니다.")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from residual_lab.blocks.stochastic_depth import drop_rates, linear_decay, poisson_binomial
-from residual_lab.checks.base import NotYet, call, number, passed, require
+from residual_lab.checks.base import NotYet, call, close, number, passed, require
 
 
 def _numbers(value: Any, name: str, count: int) -> list[float]:
@@ -31,7 +31,7 @@ def _finite(value: Any, name: str) -> float:
 
 def _close(values: Sequence[float], expected: Sequence[float]) -> bool:
     """Equal up to the rounding of float32, in which tensors may have been computed."""
-    return all(abs(v - e) <= 1e-5 * max(1.0, abs(e)) for v, e in zip(values, expected, strict=True))
+    return all(close(v, e, relative=1e-5, absolute=1e-5) for v, e in zip(values, expected, strict=True))
 
 
 def check_schedules(survival_schedule: Callable[[int, float], Sequence[float]], from_timm: Callable[[int, float], Sequence[float]]) -> None:
