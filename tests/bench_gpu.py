@@ -5,7 +5,6 @@ The papers' whole trainings on CIFAR-10 are among them and take long. ``python t
 
 from __future__ import annotations
 
-import csv
 import sys
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from datetime import date
 from pathlib import Path
 
 import torch
+from bench_log import append
 
 from residual_lab import big_runs, device
 from residual_lab.experiments import EXPERIMENTS
@@ -31,7 +31,7 @@ def measure_all(path: Path = big_runs.FILE, names: Sequence[str] = ()) -> None:
         except RuntimeError as problem:  # missing data, or what CUDA says when its memory is full
             print(f"{run.name}: 재지 못했습니다. {problem}", flush=True)
             continue
-        keep(rows, path)
+        append(rows, path, big_runs.COLUMNS)
         for row in rows:
             print(f"{run.name:<32}{row['series']:<20}{row['mean']:>10}   {row['low']}~{row['high']}   {row['seconds']}초", flush=True)
 
@@ -48,16 +48,6 @@ def measure(run: big_runs.BigRun) -> list[dict[str, str]]:
          "seeds": str(len(values)), **where}
         for series, values in numbers.items()
     ]
-
-
-def keep(rows: list[dict[str, str]], path: Path = big_runs.FILE) -> None:
-    """Append; the newest row of a run and series counts."""
-    new = not path.exists()
-    with open(path, "a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, big_runs.COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,22 @@ import csv
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from importlib import metadata
+from pathlib import Path
 
 from residual_lab.site.benchmarks import COLUMNS, FILE
+
+
+def append(rows: Iterable[Mapping[str, str]], path: Path, columns: Sequence[str]) -> None:
+    """Add rows to a CSV file, which keeps every run; one that is not there begins with its header."""
+    new = not path.exists()
+    with open(path, "a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
 
 
 class Log:
@@ -26,10 +37,7 @@ class Log:
     def add(self, section: str, what: str, values: Sequence[float], unit: str, *more: str) -> None:
         """The values of all repetitions: their median and range are kept."""
         middle, low, high = statistics.median(values), min(values), max(values)
-        if not FILE.exists():
-            FILE.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
-        with open(FILE, "a", encoding="utf-8", newline="") as file:
-            numbers = {"median": f"{middle:.4g}", "low": f"{low:.4g}", "high": f"{high:.4g}", "repetitions": str(len(values))}
-            csv.DictWriter(file, COLUMNS, lineterminator="\n").writerow({"section": section, "what": what, "unit": unit, **numbers, **self.where})
+        numbers = {"median": f"{middle:.4g}", "low": f"{low:.4g}", "high": f"{high:.4g}", "repetitions": str(len(values))}
+        append([{"section": section, "what": what, "unit": unit, **numbers, **self.where}], FILE, COLUMNS)
         wide = sum(2 if ord(letter) > 0x1100 else 1 for letter in what)
         print(f"{what}{' ' * max(1, 44 - wide)}{f'{middle:.3g}{unit}':>12}   {low:.3g}~{high:.3g}   {'   '.join(more)}", flush=True)

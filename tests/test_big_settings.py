@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import bench_gpu
+from bench_log import append
 from pretend_gpu import DEVICE, OnGPU, PretendGPU
 from residual_lab import big_runs, full_data
 from residual_lab.big_runs import BigRun
@@ -298,8 +299,8 @@ def test_what_is_measured_is_kept_and_shown_with_its_date_and_device(tmp_path, m
     assert "아직 한 번도 재지 않았습니다" in big_settings.page(file)
     bench_gpu.measure_all(file)
     assert not file.exists(), "without a GPU nothing is measured"
-    bench_gpu.keep([{**row, "mean": "999"} for row in bench_gpu.measure(run)], file)
-    bench_gpu.keep(bench_gpu.measure(run), file)
+    append([{**row, "mean": "999"} for row in bench_gpu.measure(run)], file, big_runs.COLUMNS)
+    append(bench_gpu.measure(run), file, big_runs.COLUMNS)
     page = big_settings.page(file)
     row = next(line for line in page.splitlines() if "| 잔차 |" in line)
     assert "2 [1]" in row and "**2** (시드 1개" in row and "CPU" in row and "999" not in page

@@ -31,11 +31,11 @@ def read(path: Path = FILE) -> dict[tuple[str, str], list[dict[str, str]]]:
 def page(path: Path = FILE) -> str:
     """The tables as Markdown; nothing where nothing was measured."""
     rows = read(path)
-    parts = [_table(title, {what: history for (section, what), history in rows.items() if section == key}) for key, title in SECTIONS.items()]
+    parts = [_table(key, {what: history for (section, what), history in rows.items() if section == key}) for key in SECTIONS]
     return "\n".join(filter(None, [*parts, _growth(rows)]))
 
 
-def _table(title: str, rows: dict[str, list[dict[str, str]]]) -> str:
+def _table(section: str, rows: dict[str, list[dict[str, str]]]) -> str:
     if not rows:
         return ""
     lines, places = ["| 잰 것 | 중앙값 | 범위 | 반복 | 지난번 | 잰 날 |", "|---|---:|---:|---:|---:|---|"], {}
@@ -45,9 +45,9 @@ def _table(title: str, rows: dict[str, list[dict[str, str]]]) -> str:
         lines.append(f"| {what} | {new['median']}{new['unit']} | {new['low']}~{new['high']} | {new['repetitions']} | {before} | {new['date']} |")
     note = f"\n잰 환경: {' · '.join(places)}.\n"
     ratios = [float(history[-1]["median"]) for history in rows.values() if history[-1]["unit"] == "배"]
-    if title == SECTIONS["stacked"] and ratios:
+    if section == "stacked" and ratios:
         note += f"\n기하 평균은 {statistics.geometric_mean(ratios):.2f}배이고 가장 작은 것은 {min(ratios):.2f}배입니다.\n"
-    return f"## {title}\n\n" + "\n".join(lines) + "\n" + note
+    return f"## {SECTIONS[section]}\n\n" + "\n".join(lines) + "\n" + note
 
 
 def growth(rows: dict[tuple[str, str], list[dict[str, str]]]) -> dict[str, dict[str, list[tuple[int, float]]]]:
