@@ -17,6 +17,7 @@ from residual_lab.experiments.stochastic_depth import BlockPruning, DepthSchedul
 from residual_lab.training import Condition, StackedConvNet, fit, stacked_batches
 from residual_lab.training.dropped import DroppedConvNet, DroppedMLP, Masks
 from residual_lab.training.fit import cross_entropy
+from residual_lab.training.stacked import affine
 
 FRESH = 20
 
@@ -143,10 +144,11 @@ def inputs_of(kind, networks=4, batch=16):
 def dense(model, kept, x):
     """The training-mode forward pass that computes every branch and multiplies it with its mask."""
     if isinstance(model, DroppedMLP):
-        h = model._layer(0, x).relu()
-        for index in range(kept.shape[1]):
-            h = model._whole(index, h, kept[:, index].float().unsqueeze(2))
-        return model._layer(-1, h)
+        first, *inner, last = model.layers
+        h = affine(x, first).relu()
+        for index, pair in enumerate(zip(inner[0::2], inner[1::2])):
+            h = model._whole(pair, h, kept[:, index].float().unsqueeze(2))
+        return affine(h, last)
     h = model.enter(x)
     for index, [block] in enumerate(model.stages):
         h = model._whole(block, h, kept[:, index].float().view(1, -1, 1, 1, 1))
@@ -229,8 +231,9 @@ def test_scores_remove_and_rescale_and_put_everything_back():
         for weight in model.weights:
             weight.add_(0.3)
     none, _ = scores(model, x[0], y[0], keep=torch.zeros(3))
-    h = model._layer(0, x.expand(2, -1, -1)).relu()
-    torch.testing.assert_close(none, cross_entropy(model._layer(-1, h), y.expand(2, -1)))
+    first, *_, last = model.layers
+    h = affine(x.expand(2, -1, -1), first).relu()
+    torch.testing.assert_close(none, cross_entropy(affine(h, last), y.expand(2, -1)))
     assert not torch.allclose(scores(model, x[0], y[0])[0], scores(model, x[0], y[0], rescale=False)[0])
     assert torch.equal(model.factors, model.masks.survival)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from residual_lab.checks.base import NotYet, call, number, passed, require
+from residual_lab.checks.base import NotYet, call, close, number, passed, require
 from residual_lab.data import load_digits
 from residual_lab.training import Condition, StackedMLP, evaluate, fit, stacked_batches
+from residual_lab.training.stacked import Layer
 
 
 def forward(weights: Sequence[Tensor], x: Tensor) -> Tensor:
@@ -79,9 +81,7 @@ def _autograd(w: float, L: int, t: float) -> float:
     return torch.autograd.grad(0.5 * (weights.prod() - t) ** 2, weights)[0][0].item()
 
 
-def _close(value: float, expected: float) -> bool:
-    """Equal up to the rounding of float32, in which a tensor answer may have been computed."""
-    return abs(value - expected) <= 1e-5 * abs(expected)
+_close = partial(close, relative=1e-5, absolute=0.0)
 
 
 OBSERVATIONS = {
@@ -127,8 +127,8 @@ class _WithBlock(StackedMLP):
 
     answer: Callable
 
-    def block(self, h: Tensor, first: int) -> Tensor:
-        return call(self.answer, h, self.weights[first], self.weights[first + 1], self.skip)
+    def block(self, h: Tensor, first: Layer, second: Layer) -> Tensor:
+        return call(self.answer, h, first[0], second[0], self.skip)
 
 
 def check_block(block: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> None:

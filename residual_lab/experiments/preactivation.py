@@ -81,16 +81,19 @@ def _rate_map(
         model = build(key, list(seeds) * len(rates))
         axes = {"xs": [f"{rate:g}" for rate in rates], "ys": list(names.values())[:row + 1]}
         for step, loss in fit(model, _batches(len(rates), seeds), steps=STEPS, lr=lr):
-            z[row] = loss.view(len(rates), -1).mean(1)
+            frame = Frame(STEPS * row + step, total)
             if step < STEPS:
-                yield Frame(STEPS * row + step, total, matrices={"map": {**axes, "z": list(z)}})
-        final = _train_scores(model, len(lr))[0].view(len(rates), -1)
-        final = final.where(final < DIVERGED, torch.inf)
-        z[row] = final.mean(1)
-        best = int(z[row].argmin())
-        rows.append([label, f"{rates[best]:g}", _said(z[row][best]), _range(final[best])])
-        losses |= {f"{key}@{rate:g}": final[i] for i, rate in enumerate(rates)} | {f"{key}@best": final[best]}
-        yield Frame(STEPS * (row + 1), total, matrices={"map": {**axes, "z": list(z)}}, tables={"final": list(rows)}, numbers={"train_loss": dict(losses)})
+                z[row] = loss.view(len(rates), -1).mean(1)
+            else:
+                final = _train_scores(model, len(lr))[0].view(len(rates), -1)
+                final = final.where(final < DIVERGED, torch.inf)
+                z[row] = final.mean(1)
+                best = int(z[row].argmin())
+                rows.append([label, f"{rates[best]:g}", _said(z[row][best]), _range(final[best])])
+                losses |= {f"{key}@{rate:g}": final[i] for i, rate in enumerate(rates)} | {f"{key}@best": final[best]}
+                frame.tables, frame.numbers = {"final": list(rows)}, {"train_loss": dict(losses)}
+            frame.matrices = {"map": {**axes, "z": list(z)}}
+            yield frame
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from residual_lab.training.stacked import Condition, StackedConvNet, StackedMLP
+from residual_lab.training.stacked import Condition, Layer, StackedConvNet, StackedMLP, affine
 
 
 class Masks:
@@ -77,35 +77,33 @@ class DroppedMLP(StackedMLP):
 
     def forward(self, x: Tensor) -> Tensor:
         """(K, B, inputs) → logits (K, B, classes)."""
-        h = self._layer(0, x).relu()
+        first, *inner, last = self.layers
+        h = affine(x, first).relu()
         kept = self.masks.draw(x.shape[1]) if self.training else None
-        for index in range((len(self.weights) - 2) // 2):
+        for index, pair in enumerate(zip(inner[0::2], inner[1::2])):
             if kept is None:
-                h = self._whole(index, h, self.factors[:, index].view(-1, 1, 1))
+                h = self._whole(pair, h, self.factors[:, index].view(-1, 1, 1))
             elif self.masks.row:
-                h = self._whole(index, h, kept[:, index].unsqueeze(2).to(h.dtype))
+                h = self._whole(pair, h, kept[:, index].unsqueeze(2).to(h.dtype))
             else:
-                h = self._kept(index, h, kept[:, index, 0].nonzero().squeeze(1))
-        return self._layer(-1, h)
+                h = self._kept(pair, h, kept[:, index, 0].nonzero().squeeze(1))
+        if kept is not None and not kept.any():
+            unused([self.inner])
+        return affine(h, last)
 
-    def _whole(self, index: int, h: Tensor, factor: Tensor) -> Tensor:
-        first = 2 * index + 1
-        branch = self._layer(first + 1, self._layer(first, h).relu())
-        return torch.addcmul(h, branch, factor).relu()
+    def _whole(self, pair: tuple[Layer, Layer], h: Tensor, factor: Tensor) -> Tensor:
+        first, second = pair
+        return torch.addcmul(h, affine(affine(h, first).relu(), second), factor).relu()
 
-    def _kept(self, index: int, h: Tensor, who: Tensor) -> Tensor:
+    def _kept(self, pair: tuple[Layer, Layer], h: Tensor, who: Tensor) -> Tensor:
         """The block of the networks ``who`` alone. The others stay as they are: h ≥ 0, and so relu(h) = h."""
-        layers = 2 * index + 1, 2 * index + 2
         if len(who) == len(h):
-            return self.block(h, layers[0])
+            return self.block(h, *pair)
         if not len(who):
-            unused(p for layer in layers for p in (self.weights[layer], self.biases[layer]))
             return h
-        part = branch = h[who]
-        for layer in layers:
-            branch = torch.baddbmm(self.biases[layer][who], branch, self.weights[layer][who])
-            branch = branch.relu() if layer % 2 else branch
-        return h.index_copy(0, who, (branch + part).relu())
+        part = h[who]
+        first, second = ((weight[who], bias[who]) for weight, bias in pair)
+        return h.index_copy(0, who, (affine(affine(part, first).relu(), second) + part).relu())
 
 
 class DroppedConvNet(StackedConvNet):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from residual_lab.training.optimizers import SGD
+from residual_lab.training.stacked import memory_format
 
 
 class Step(NamedTuple):
@@ -60,9 +61,8 @@ def place_of(model: nn.Module) -> torch.device:
 
 
 def placed(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model on a device. A GPU's grouped convolutions were seen slow where the channels of a pixel lie together
-    (pytorch/pytorch#34977), so there the weights go back to torch's usual format; see `StackedConvNet`."""
-    return model if device.type == "cpu" else model.to(device, memory_format=torch.contiguous_format)
+    """The model, which was made on the CPU, on a device."""
+    return model if device.type == "cpu" else model.to(device, memory_format=memory_format(device))
 
 
 def logits_of(model: nn.Module, x: Tensor, precision: str) -> Tensor:

@@ -50,14 +50,21 @@ class SGD(Optimizer):
                           weight_decay=self.weight_decay, dampening=0.0, nesterov=False, maximize=False, is_first_step=False)
 
 
-class Adam(Optimizer):
-    """Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1), the numbers of `torch.optim.Adam` with ``fused=True``."""
+class _Moments(Optimizer):
+    """What Adam (Kingma & Ba 2015, arXiv:1412.6980, Algorithm 1) keeps for each parameter."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
         super().__init__(parameters)
         self.betas, self.eps = betas, eps
-        self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
         self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.parameters]
+
+
+class Adam(_Moments):
+    """Adam with the numbers of `torch.optim.Adam` with ``fused=True``."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8):
+        super().__init__(parameters, betas, eps)
+        self.steps = [torch.zeros((), device=p.device) for p in self.parameters]
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
@@ -70,7 +77,7 @@ class Adam(Optimizer):
              lr=lr, beta1=self.betas[0], beta2=self.betas[1], eps=self.eps, weight_decay=0.0, amsgrad=False, maximize=False)
 
 
-class StackedAdam(Adam):
+class StackedAdam(_Moments):
     """Adam with a learning rate for each network of a stack.
 
     Adam scales every number on its own, so the networks of a stack do not disturb one another. The parameters' first axis is that

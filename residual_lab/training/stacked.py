@@ -35,11 +35,24 @@ def _members(conditions: Sequence[Condition], seeds: Sequence[int]) -> list[tupl
     return [(condition, seed) for condition in conditions for seed in seeds]
 
 
+Layer = tuple[Tensor, Tensor]
+"""Weight (K, fan_in, fan_out) and bias (K, 1, fan_out) of a layer of K networks."""
+
+
+def affine(h: Tensor, layer: Layer) -> Tensor:
+    """(K, B, fan_in) → (K, B, fan_out)."""
+    weight, bias = layer
+    return torch.baddbmm(bias, h, weight)
+
+
 class StackedMLP(nn.Module):
     """K ReLU MLPs: an input layer, ``depth / 2`` blocks of two layers, an output layer.
 
     A block is He et al. 2015 (arXiv:1512.03385), Eq. (1), with the ReLU after the addition:
     ``h ← relu(W2 relu(W1 h + b1) + b2 + skip · h)``; skip is 0 in a plain network.
+
+    The layers inside the blocks, all of one shape, share a parameter: autograd and the optimiser take as long for a small
+    parameter as for its products.
 
     Args:
         conditions, seeds: the stack holds every condition with every seed.
@@ -55,31 +68,44 @@ class StackedMLP(nn.Module):
         inputs, width, classes = sizes
         shapes = [(inputs, width)] + [(width, width)] * depth + [(width, classes)]
         drawn = [_mlp_weights(shapes, condition, seed) for condition, seed in self.members]
-        self.weights = nn.ParameterList(torch.stack(layer) for layer in zip(*drawn))
-        self.biases = nn.ParameterList(torch.zeros(len(self.members), 1, fan_out) for _, fan_out in shapes)
+        first, *inner, last = (torch.stack(layer) for layer in zip(*drawn))
+        k = len(self.members)
+        self.first = nn.Parameter(first)
+        self.inner = nn.Parameter(torch.stack(inner) if inner else torch.empty(0, k, width, width))
+        self.last = nn.Parameter(last)
+        self.hidden_biases = nn.Parameter(torch.zeros(depth + 1, k, 1, width))
+        self.last_bias = nn.Parameter(torch.zeros(k, 1, classes))
         skips = torch.tensor([float(condition.skip) for condition, _ in self.members])
         self.register_buffer("skip", skips.view(-1, 1, 1))
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The weights of all layers from the input to the output, (K, fan_in, fan_out) each."""
+        return [self.first, *self.inner.unbind(), self.last]
+
+    @property
+    def layers(self) -> list[Layer]:
+        """All layers from the input to the output. Read it once a pass: every reading is an operation of autograd."""
+        return list(zip(self.weights, [*self.hidden_biases.unbind(), self.last_bias]))
 
     def forward(self, x: Tensor) -> Tensor:
         """(K, B, inputs) → logits (K, B, classes)."""
         if torch.is_grad_enabled() and type(self).block is StackedMLP.block:
-            return _AllLayers.apply(x, self.skip, *self.weights.parameters(), *self.biases.parameters())
+            return _AllLayers.apply(x, self.skip, self.first, self.inner, self.last, self.hidden_biases, self.last_bias)
         return self.layer_by_layer(x)
 
     def layer_by_layer(self, x: Tensor) -> Tensor:
         """What ``forward`` computes, one layer after the other; without gradients it keeps no hidden state longer than it needs it."""
-        h = self._layer(0, x).relu_()
-        for first in range(1, len(self.weights) - 1, 2):
-            h = self.block(h, first)
-        return self._layer(-1, h)
+        first, *inner, last = self.layers
+        h = affine(x, first).relu_()
+        for pair in zip(inner[0::2], inner[1::2]):
+            h = self.block(h, *pair)
+        return affine(h, last)
 
-    def block(self, h: Tensor, first: int) -> Tensor:
-        """The block whose first layer has index ``first``: (K, B, width) → the same shape."""
-        branch = self._layer(first + 1, self._layer(first, h).relu_())
+    def block(self, h: Tensor, first: Layer, second: Layer) -> Tensor:
+        """A block of two layers: (K, B, width) → the same shape."""
+        branch = affine(affine(h, first).relu_(), second)
         return branch.addcmul_(h, self.skip).relu_()
-
-    def _layer(self, index: int, h: Tensor) -> Tensor:
-        return torch.baddbmm(self.biases[index], h, self.weights[index])
 
     def with_identity_layers(self, extra: int) -> StackedMLP:
         """A plain stack that is ``extra`` layers deeper and computes the same function, to the bit.
@@ -88,21 +114,20 @@ class StackedMLP(nn.Module):
         """
         if self.skip.any() or len({condition for condition, _ in self.members}) > 1:
             raise ValueError("항등 층은 한 조건의 플레인 망에만 끼울 수 있습니다.")
-        width, classes = self.weights[-1].shape[1:]
-        sizes = (self.weights[0].shape[1], width, classes)
-        conditions, seeds = self.members[0][:1], [seed for _, seed in self.members]
-        deeper = StackedMLP(conditions, seeds, depth=len(self.weights) - 2 + extra, sizes=sizes)
-        identity = torch.eye(width).expand(len(seeds), width, width)
-        weights = [*self.weights[:-1], *[identity] * extra, self.weights[-1]]
-        biases = [*self.biases[:-1], *[torch.zeros(len(seeds), 1, width)] * extra, self.biases[-1]]
+        depth, k, width, _ = self.inner.shape
+        sizes = (self.first.shape[1], width, self.last.shape[2])
+        deeper = StackedMLP(self.members[0][:1], [seed for _, seed in self.members], depth=depth + extra, sizes=sizes)
         with torch.no_grad():
-            for new, old in zip([*deeper.weights, *deeper.biases], [*weights, *biases]):
+            for new, old in ((deeper.first, self.first), (deeper.last, self.last), (deeper.last_bias, self.last_bias)):
                 new.copy_(old)
+            deeper.inner.copy_(torch.cat([self.inner, torch.eye(width).expand(extra, k, width, width)]))
+            deeper.hidden_biases[: depth + 1] = self.hidden_biases
         return deeper
 
     def layer_gradients(self) -> Tensor:
         """Root mean square of each layer's weight gradient, shape (K, layers)."""
-        return torch.stack([w.grad.square().mean((1, 2)).sqrt() for w in self.weights], dim=1)
+        gradients = [self.first.grad, *self.inner.grad, self.last.grad]
+        return torch.stack([g.square().mean((1, 2)).sqrt() for g in gradients], dim=1)
 
 
 class _AllLayers(torch.autograd.Function):
@@ -111,45 +136,48 @@ class _AllLayers(torch.autograd.Function):
     Layers this small cost less in their products than around them: a node of autograd for every operation, a pass over memory
     for every sum. Here autograd sees one node, and a gradient meets that of its shortcut inside a product. The hidden states
     are one tensor, so that glibc keeps their memory from step to step: to get it from the system anew costs more than the
-    product that fills it.
+    product that fills it. On the way back two tensors are enough, overwritten layer by layer.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, skip: Tensor, *parameters: Tensor) -> Tensor:
-        layers = len(parameters) // 2
-        weights, biases = parameters[:layers], parameters[layers:]
-        states = x.new_empty(layers - 1, *x.shape[:2], weights[0].shape[2])
+    def forward(ctx, x: Tensor, skip: Tensor, first: Tensor, inner: Tensor, last: Tensor, hidden_biases: Tensor, last_bias: Tensor) -> Tensor:
+        states = x.new_empty(len(hidden_biases), *x.shape[:2], first.shape[2])
         hidden = states.unbind()  # hidden[i] is the output of layer i, after its ReLU
         h = x
-        for i, z in enumerate(hidden):
-            torch.baddbmm(biases[i], h, weights[i], out=z)
+        for i, (z, weight, bias) in enumerate(zip(hidden, [first, *inner.unbind()], hidden_biases.unbind())):
+            torch.baddbmm(bias, h, weight, out=z)
             if i and i % 2 == 0:  # the second layer of a block
                 z.addcmul_(hidden[i - 2], skip)
             h = z.relu_()
-        ctx.save_for_backward(x, skip, states, *weights)
-        return torch.baddbmm(biases[-1], h, weights[-1])
+        ctx.save_for_backward(x, skip, states, first, inner, last)
+        return torch.baddbmm(last_bias, h, last)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:
-        """``g`` is the gradient at the output of the layer at hand, before its ReLU."""
-        x, skip, states, *weights = ctx.saved_tensors
-        received = [x, *states.unbind()]
-        of_weights, of_biases = [], []
-        for i in reversed(range(len(weights))):
-            of_weights.append(torch.bmm(received[i].mT, g))
-            of_biases.append(g.sum(1, keepdim=True))
-            if i == 0:
-                break
-            if i % 2 and i < len(weights) - 1:  # what the first layer of a block receives goes into the shortcut, too
-                g = at_block.mul_(skip).baddbmm_(g, weights[i].mT)
-            else:
-                g = torch.bmm(g, weights[i].mT)
-            g = torch.ops.aten.threshold_backward(g, received[i], 0)
-            if i % 2:
-                at_block = g  # received[i] is the output of the block before
-        of_x = torch.bmm(g, weights[0].mT) if ctx.needs_input_grad[0] else None
-        return of_x, None, *reversed(of_weights), *reversed(of_biases)
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, skip, states, first, inner, last = ctx.saved_tensors
+        hidden, received, transposed = states.unbind(), states.mT.unbind(), inner.mT.unbind()
+        of_inner, of_biases = torch.empty_like(inner), states.new_empty(len(states), *skip.shape[:2], first.shape[2])
+        for_weight, for_bias = of_inner.unbind(), of_biases.unbind()
+        of_last, of_last_bias = torch.bmm(received[-1], gradient), gradient.sum(1, keepdim=True)
+        g = at_block = _before_relu(torch.bmm(gradient, last.mT), hidden[-1])
+        inside = torch.empty_like(g)
+        for i in reversed(range(len(inner))):  # g is the gradient at the output of layer i + 1, before its ReLU
+            torch.bmm(received[i], g, out=for_weight[i])
+            torch.sum(g, 1, keepdim=True, out=for_bias[i + 1])
+            if i % 2:  # the second layer of a block
+                g = torch.bmm(g, transposed[i], out=inside)
+            else:  # what the first one receives goes into the shortcut, too
+                g = at_block.mul_(skip).baddbmm_(g, transposed[i])
+            _before_relu(g, hidden[i])
+        torch.sum(g, 1, keepdim=True, out=for_bias[0])
+        of_x = torch.bmm(g, first.mT) if ctx.needs_input_grad[0] else None
+        return of_x, None, torch.bmm(x.mT, g), of_inner, of_last, of_biases, of_last_bias
+
+
+def _before_relu(gradient: Tensor, output: Tensor) -> Tensor:
+    """Turn the gradient at a ReLU's output into that at its input, in place."""
+    return torch.ops.aten.threshold_backward.grad_input(gradient, output, 0, grad_input=gradient)
 
 
 def _mlp_weights(shapes: Sequence[tuple[int, int]], condition: Condition, seed: int) -> list[Tensor]:
@@ -168,11 +196,16 @@ def _mlp_weights(shapes: Sequence[tuple[int, int]], condition: Condition, seed: 
     return weights
 
 
+def memory_format(device: torch.device) -> torch.memory_format:
+    """How images and convolutions lie in a device's memory. A CPU has the channels of a pixel together ("channels last"): with few
+    channels a network, grouped convolutions are more than twice as fast. On a GPU they were seen slow (pytorch/pytorch#34977)."""
+    return torch.channels_last if device.type == "cpu" else torch.contiguous_format
+
+
 class StackedConvNet(nn.Module):
     """K ConvNets of He et al. 2015 (arXiv:1512.03385), §4.2: 6n + 2 layers, three stages, BN, shortcut option A.
 
-    Channels of all networks lie side by side, network by network; every convolution has K groups. In memory the channels of a
-    pixel come together ("channels last"): on a CPU, with few channels a network, such convolutions are more than twice as fast.
+    Channels of all networks lie side by side, network by network; every convolution has K groups.
 
     Args:
         conditions, seeds: the stack holds every condition with every seed.
@@ -221,7 +254,7 @@ class StackedConvNet(nn.Module):
 
     def enter(self, x: Tensor) -> Tensor:
         """Images of each network, (K, B, C, H, W) → what the first block receives, (B, K·width, H, W)."""
-        images = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last if x.device.type == "cpu" else torch.contiguous_format)
+        images = x.transpose(0, 1).flatten(1, 2).contiguous(memory_format=memory_format(x.device))
         return self.stem_bn(self.stem(images)).relu()
 
     def forward(self, x: Tensor) -> Tensor:
