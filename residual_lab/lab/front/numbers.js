@@ -149,3 +149,9 @@ export class Extent {
     return log ? this.positive : this.min;
   }
 }
+
+/** How long a training took. */
+export function took(seconds) {
+  if (seconds < 0.1) return "0.1초 미만";
+  return seconds < 10 ? `${seconds.toFixed(1)}초` : `${Math.round(seconds)}초`;
+}

@@ -1,6 +1,7 @@
 // The site's host: finds what the notebooks' stored outputs left for it on a page and brings it to life without a kernel.
 
 import {node, setText} from "./dom.js";
+import {took} from "./numbers.js";
 import {RecordedLab} from "./recorded.js";
 import {KeptModel} from "./sitemodel.js";
 
@@ -24,9 +25,8 @@ async function fetchJson(url) {
 }
 
 function paceText(record, pace) {
-  const seconds = record.seconds.toFixed(1);
   const how = pace === 1 ? "같은 빠르기로 보여 드립니다." : `×${Number(pace.toFixed(1))}배속으로 보여 드립니다.`;
-  return `이 설정은 CPU에서 ${seconds}초 걸린 학습이며, ${how}`;
+  return `이 설정을 CPU에서 학습한 시간은 ${took(record.seconds)}이며, ${how}`;
 }
 
 async function labModel(mount, note) {

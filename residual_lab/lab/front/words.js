@@ -1,6 +1,6 @@
 // What the lab says: settings, state, progress and the summary for screen readers.
 
-import {num, withRange, DIVERGED} from "./numbers.js";
+import {num, took, withRange, DIVERGED} from "./numbers.js";
 import {valueText} from "./controls.js";
 import {statsOf} from "./lines.js";
 import {pinNumber} from "./plot.js";
@@ -15,7 +15,7 @@ export function progressText(client) {
   const steps = run.total ? `단계 ${num(run.step)}/${num(run.total)}` : `단계 ${num(run.step)}`;
   const left = client.secondsLeft();
   if (left !== null) return `${steps} · ${left < 1.5 ? "곧 끝납니다" : `약 ${Math.round(left)}초 남음`}`;
-  return run.done && !client.recorded ? `${steps} · 학습 ${run.seconds < 10 ? run.seconds.toFixed(1) : Math.round(run.seconds)}초` : steps;
+  return run.done && !client.recorded ? `${steps} · 학습 ${took(run.seconds)}` : steps;
 }
 
 export function stateText(client) {
