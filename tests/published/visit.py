@@ -44,7 +44,7 @@ _SCROLL = """async () => {
     }
     for (const image of document.images) image.loading = 'eager';
 }"""
-_ALL_THERE = """() => [...document.images].every((image) => image.complete)
+_ALL_THERE = """() => !document.documentElement.matches('.unfolding') && [...document.images].every((image) => image.complete)
     && [...document.querySelectorAll('.residual-lab-mount')].every((mount) => 'alive' in mount.dataset || mount.querySelector('.residual-lab-problem'))"""
 _TOP_THERE = """() => [...document.querySelectorAll('.residual-lab-mount')].every((mount) => 'alive' in mount.dataset
     || mount.getBoundingClientRect().top > innerHeight)"""

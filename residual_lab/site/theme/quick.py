@@ -2,8 +2,9 @@
 
 The scripts are in ``templates/static/webpack-macros.html``. A page opened at its top has the class ``unfolding``: the browser
 passes over its sections that are out of sight (``course.css``). After the page is loaded they are laid out one by one whenever
-nothing else is to be done, and then the page is as if it had never been folded. A page opened elsewhere (at a heading, again,
-backwards) is laid out at once, and so is one whose reader jumps: what stands above must have its height.
+nothing else is to be done, or after half a second of waiting, and then the page is as if it had never been folded. A page
+opened elsewhere (at a heading, again, backwards) is laid out at once, and so is one whose reader jumps: what stands above must
+have its height.
 
 The theme would undo this by measuring every block of code when the page is loaded: it has to wait for ``unfolded``. Its mode of
 colours is settled before the first element is there, because it would otherwise change the style of all of them.
