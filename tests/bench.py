@@ -127,7 +127,7 @@ def main() -> int:
     wanted = given.parse_args().sections or list(SECTIONS)
     if unknown := set(wanted) - set(SECTIONS):
         given.error(f"모르는 부분입니다: {', '.join(unknown)}")
-    if not find_browser():
+    if not find_browser(as_readers_have=True):
         print(ADVICE, file=sys.stderr)
         return 1
     torch.set_num_threads(1)
@@ -237,7 +237,7 @@ SECTIONS = {
 @contextmanager
 def _browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=BROWSER_ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=find_browser(as_readers_have=True), args=BROWSER_ARGUMENTS)
         yield browser
         browser.close()
 
