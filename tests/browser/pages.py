@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import BrowserContext, ConsoleMessage, Locator
+from playwright.sync_api import BrowserContext, ConsoleMessage, Error, Locator
 
 from browser.jupyter import JupyterServer
 from browser.wire import Wire
@@ -20,6 +20,8 @@ MOST_OWED = 6
 """Frames that may come after a lab has stopped: it owes three at most, and the browser may tell of others late."""
 NOT_OURS = "Could not restore the debugger state"
 """What JupyterLab's debugger may say when a kernel is restarted while it asks."""
+GAVE_UP = "[anywidget] Failed to initialize model."
+"""What anywidget says of a widget whose module came late, on a busy machine. The widget works all the same: ``test_trouble``."""
 
 _SHOWN = "(knob) => JSON.stringify([knob.innerText, ...[...knob.querySelectorAll('input, select')].map((one) => [one.checked, one.value])])"
 _DRAWN = """[...root.querySelectorAll('.rl-plot')].some((plot) => plot.querySelector('.rl-cell, .rl-column[d*="M"]')
@@ -28,16 +30,23 @@ _KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kern
 
 
 class NotebookPage:
-    """A browser page that shows one notebook. What goes wrong on it is collected in ``problems``."""
+    """A browser page that shows one notebook. What goes wrong on it is collected in ``problems``; widgets that anywidget gave up are counted."""
 
     def __init__(self, context: BrowserContext, server: JupyterServer, notebook: str):
         self.server, self.page = server, context.new_page()
         self.wire, self.problems = Wire(self.page), []
         self.page.set_default_timeout(PATIENCE_MS)
-        self.page.on("pageerror", lambda error: self.problems.append(f"{error}\n{error.stack}"))
+        self.given_up = 0
+        self.page.on("pageerror", self._thrown)
         self.page.on("console", self._note)
         self.page.goto(server.page_of(notebook))
         self.ready()
+
+    def _thrown(self, error: Error) -> None:
+        if error.message == GAVE_UP:
+            self.given_up += 1
+        else:
+            self.problems.append(f"{error}\n{error.stack}")
 
     def _note(self, line: ConsoleMessage) -> None:
         if line.type == "error" and not line.text.startswith(NOT_OURS):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from browser.conftest import PROFILES
 from browser.pages import NotebookPage
@@ -21,14 +22,19 @@ class Noted(Small):
 
 Lab(Noted, frames_wanted=400)
 """
-LAB = 1
+LAB, QUIZ = 1, 2
+IMPATIENT = """() => {
+    const wait = AbortSignal.timeout.bind(AbortSignal);
+    AbortSignal.timeout = (ms) => wait(ms === 2000 ? 0 : ms);
+}"""
+"""anywidget gives a widget up after two seconds. Now it does at once, as if the machine had been busy all that time."""
 NAME = "trouble.ipynb"
 
 
 @pytest.fixture(scope="module", params=PROFILES)
 def notebook(request, servers, context):
     server = servers(request.param)
-    server.write(NAME, SET_UP, NOTES_ITS_STEPS)
+    server.write(NAME, SET_UP, NOTES_ITS_STEPS, "from residual_lab.quiz import quiz\nquiz('01_degradation')")
     book = NotebookPage(context, server, NAME)
     book.run_cell(0)
     yield book
@@ -110,3 +116,19 @@ def test_a_restarted_kernel_is_reported_and_running_the_cells_again_helps(book):
     lab.press("start")
     lab.reaches("done")
     assert lab.notice == ""
+
+
+def test_a_lab_and_a_quiz_that_anywidget_gave_up_work_all_the_same(book):
+    book.page.evaluate(IMPATIENT)
+    before = book.given_up
+    book.run_cell(LAB)
+    book.run_cell(QUIZ)
+    quiz = book.page.locator(".jp-Notebook .jp-Cell").nth(QUIZ).locator(".residual-lab")
+    quiz.get_by_role("radio").first.check()
+    quiz.get_by_role("button", name="답 확인").first.click()
+    expect(quiz.locator("[data-state]")).to_have_count(1)
+    lab = book.lab(LAB)
+    lab.press("start")
+    lab.reaches("done")
+    assert lab.notice == ""
+    assert book.given_up == before + 2

@@ -1,6 +1,7 @@
 // Entry of the lab for anywidget and for the site: one client per model, any number of views.
 
 import {LabClient} from "./client.js";
+import {hearInSpite} from "./hearing.js";
 import {LabView} from "./view.js";
 
 const CLIENTS = new WeakMap();
@@ -13,6 +14,7 @@ function clientOf(model) {
 }
 
 function initialize({ model }) {
+  hearInSpite(model);
   const client = clientOf(model);
   return () => {
     client.dispose();

@@ -2,6 +2,7 @@
 
 import {node, setText} from "./dom.js";
 import {card, prose, liveLine, Keeper, showTrouble} from "./card.js";
+import {hearInSpite} from "./hearing.js";
 import {guessPart} from "./guess.js";
 import {revealPart} from "./reveal.js";
 import {tick} from "./numbers.js";
@@ -140,4 +141,4 @@ function checkCard(spec, model, el) {
   };
 }
 
-export default { render };
+export default { initialize: ({ model }) => hearInSpite(model), render };

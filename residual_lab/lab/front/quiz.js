@@ -2,6 +2,7 @@
 
 import {node, setText, setAttr, freshId} from "./dom.js";
 import {card, prose, liveLine, Keeper, showTrouble} from "./card.js";
+import {hearInSpite} from "./hearing.js";
 
 function render({ model, el }) {
   const spec = model.get("spec");
@@ -105,4 +106,4 @@ function questionPart(question, index, answer) {
   return { id: question.id, el, show, solved, solvedAtOnce, tried: () => tries.length > 0 };
 }
 
-export default { render };
+export default { initialize: ({ model }) => hearInSpite(model), render };
