@@ -100,12 +100,12 @@ def test_a_silent_kernel_is_reported_and_may_come_back(page, mount):
     page.clock.fast_forward(2000)
     page.clock.fast_forward(4500)
     lab.reaches("lost")
-    assert "커널이 응답하지 않습니다. 셀을 다시 실행하세요." in lab.root.inner_text()
+    assert "커널이 아직 답하지 않습니다. 실행 중인 셀이 끝나면 이어집니다." in lab.root.inner_text()
     assert lab.enabled == {"start", "pause", "reset"}
     lab.host("host.silent = false")
     lab.press("pause")
     lab.reaches("running")
-    assert "응답하지 않습니다" not in lab.root.inner_text()
+    assert "답하지 않습니다" not in lab.root.inner_text()
 
 
 def test_an_error_of_the_experiment_is_shown_and_the_lab_goes_on(mount):

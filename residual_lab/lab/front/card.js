@@ -1,8 +1,7 @@
 // What quizzes and predictions share: the frame, plain text with `code`, and the keeping of what was committed.
 
 import {node, setText} from "./dom.js";
-
-const SILENCE = 4000;
+import {SILENCE_MS, RESTARTED, UNANSWERED} from "./hearing.js";
 
 /** The frame of a widget. JupyterLab takes keys pressed in outputs for its own shortcuts: only those it needs get through. */
 export function card(kind, label) {
@@ -57,10 +56,10 @@ export class Keeper {
     clearTimeout(this.timer);
     this.timer = setTimeout(() => {
       this.trouble = this.pending
-        ? "커널이 아직 답하지 않아 적어 두지 못했습니다. 실행 중인 셀이 끝나면 저장됩니다. 커널이 꺼졌다면 셀을 다시 실행하십시오."
-        : "커널이 아직 답하지 않습니다. 실행 중인 셀이 끝나기를 기다리거나 셀을 다시 실행하십시오.";
+        ? `커널이 아직 답하지 않아 적어 두지 못했습니다. 실행 중인 셀이 끝나면 저장됩니다. ${RESTARTED}`
+        : UNANSWERED;
       this.changed(this);
-    }, SILENCE);
+    }, SILENCE_MS);
   }
 
   receive(message) {

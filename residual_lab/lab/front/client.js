@@ -4,11 +4,11 @@
 // (the kernel, or a recording on the site) trains only when the client asks for a slice. `subscribe(listener)` is called
 // with "state" (buttons, notices, knobs), "data" (something to draw), or what happened: "done", "stopped", "pinned", "trouble".
 
+import {SILENCE_MS} from "./hearing.js";
 import {Pace} from "./pace.js";
 import {newRun, runOf, frozenCopy, addFrame, singleFrames} from "./runs.js";
 
 export const MAX_PINS = 5;
-const SILENCE_MS = 4000; // unanswered for so long: tell the learner
 const TAKEOVER_MS = 1500; // after taking a run over, the other window's last answers may still arrive
 const LEFTOVERS = 3; // so many answers to a closed or replaced window may come before another one is believed to be open
 const PHASES = ["idle", "paused", "done", "stopped"];

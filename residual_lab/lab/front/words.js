@@ -1,5 +1,6 @@
 // What the lab says: settings, state, progress and the summary for screen readers.
 
+import {UNANSWERED} from "./hearing.js";
 import {num, took, withRange, DIVERGED} from "./numbers.js";
 import {valueText} from "./controls.js";
 import {statsOf} from "./lines.js";
@@ -19,7 +20,7 @@ export function progressText(client) {
 }
 
 export function stateText(client) {
-  if (client.lost) return "응답 없음";
+  if (client.lost) return "답을 기다리는 중";
   if (client.following) return "다른 창에서 학습 중";
   const running = client.recorded ? "재생 중" : "학습 중";
   return { idle: "준비됨", running, paused: "일시정지", done: "끝남", stopped: "정지함", error: "오류로 멈춤" }[client.phase];
@@ -28,8 +29,8 @@ export function stateText(client) {
 /** The notice to show above the charts: {tone, text}, or null. */
 export function notice(client) {
   if (client.lost) {
-    const text = client.recorded ? "기록이 응답하지 않습니다. 페이지를 다시 여세요." : "커널이 응답하지 않습니다. 셀을 다시 실행하세요.";
-    return { tone: "bad", text };
+    if (client.recorded) return { tone: "bad", text: "기록이 답하지 않습니다. 페이지를 다시 여세요." };
+    return { tone: "warn", text: UNANSWERED };
   }
   if (client.following) return { tone: "warn", text: "다른 창에서 학습 중입니다. ‘계속’을 누르면 이 창에서 이어 가고, ‘시작’을 누르면 새로 시작합니다." };
   if (client.phase === "error") return { tone: "bad", text: client.reason };
