@@ -53,9 +53,9 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     instead.add_argument("--check", action="store_true", help="만들지 않고, 원본과 다른 것을 알려 줍니다")
     instead.add_argument("--times", action="store_true", help="만들지 않고, 실행에 드는 CPU 시간을 재어 적습니다")
 
-    record = command("record", "실험의 격자를 훈련해 사이트가 쓸 기록을 만듭니다")
+    record = command("record", "실험의 격자를 학습해 사이트가 쓸 기록을 만듭니다")
     record.add_argument("ids", nargs="*", metavar="실험", help="실험의 이름(예: mlp_depth). 없으면 모두")
-    record.add_argument("--check", action="store_true", help="훈련하지 않고, 코드와 다른 기록을 알려 줍니다")
+    record.add_argument("--check", action="store_true", help="학습하지 않고, 코드와 다른 기록을 알려 줍니다")
 
     site = command("site", "사이트를 만들어 이 컴퓨터에서 엽니다")
     site.add_argument("--build-only", action="store_true", help="만들기만 하고 열지 않습니다")

@@ -52,7 +52,7 @@ def check_packages(requirements: Iterable[str] | None = None) -> Iterator[Findin
             continue
         fits = requirement.specifier.contains(version, prereleases=True)
         yield good(f"{requirement.name} {version}") if fits else Finding(
-            "✗", f"{requirement.name} {version}: 이 코스는 {requirement.specifier}에서 돕니다", REINSTALL)
+            "✗", f"{requirement.name} {version}: 이 과정은 {requirement.specifier}에서 돕니다", REINSTALL)
 
 
 def check_torch() -> Iterator[Finding]:
@@ -70,7 +70,7 @@ def check_torch() -> Iterator[Finding]:
     elif torch.cuda.is_available():
         yield good(f"torch가 계산합니다(GPU: {torch.cuda.get_device_name()}. 랩에 큰 설정이 나타납니다)")
     else:
-        yield good("torch가 계산합니다(CPU. 이 코스에는 CPU로 충분합니다)")
+        yield good("torch가 계산합니다(CPU. 이 과정에는 CPU로 충분합니다)")
 
 
 def check_widgets(folders: Iterable[Path] | None = None, version: Callable[[str], str] = metadata.version) -> Iterator[Finding]:
@@ -87,12 +87,12 @@ def check_widgets(folders: Iterable[Path] | None = None, version: Callable[[str]
         files = (folder / extension / "package.json" for folder in folders)
         found = next((file for file in files if file.is_file()), None)
         if found is None:
-            yield Finding("✗", f"JupyterLab에 {package}의 확장({extension})이 없습니다. 실험실이 그려지지 않습니다",
+            yield Finding("✗", f"JupyterLab에 {package}의 확장({extension})이 없습니다. 랩이 그려지지 않습니다",
                           f"{REINSTALL}. 그런 다음 JupyterLab을 다시 여십시오")
             continue
         lab, kernel = json.loads(found.read_text(encoding="utf-8"))["version"], version(package)
         yield good(f"JupyterLab 확장 {extension} {lab}") if fits(Version(lab).release, Version(kernel).release) else Finding(
-            "✗", f"커널의 {package} {kernel}과 JupyterLab의 확장 {lab}이 맞지 않습니다. 실험실이 소리 없이 그려지지 않습니다",
+            "✗", f"커널의 {package} {kernel}과 JupyterLab의 확장 {lab}이 맞지 않습니다. 랩이 소리 없이 그려지지 않습니다",
             f"{REINSTALL}. 확장은 {found.parent}에 있습니다")
 
 

@@ -156,7 +156,7 @@ def _open_venv(venv: Path, *options: str) -> Path:
     """A venv that runs, marked unfinished: the one that is there, or a new one where it is missing, broken or was cut short."""
     if venv.exists() and any(venv.iterdir()):
         if not (venv / STAMP).exists():
-            raise SetupError(f"{venv}는 이 코스가 만든 환경이 아니어서 건드리지 않습니다.\n"
+            raise SetupError(f"{venv}는 이 과정이 만든 환경이 아니어서 건드리지 않습니다.\n"
                              "그 폴더를 옮기거나, 환경 변수 RESIDUAL_LAB_VENV에 다른 폴더를 지정하고 다시 실행하십시오.")
         stamp = _read_stamp(venv)
         if not stamp or stamp["python"] != _python_version(venv):

@@ -38,7 +38,7 @@ STAGES = (
 
 
 COLAB_STAGES = (
-    Stage("Colab 판에서 모든 실험실", ("-m", "pytest", "-q", *IN_PARALLEL, "--profile", "colab", "tests/browser", "-k", "colab or every_lab")),
+    Stage("Colab 판에서 모든 랩", ("-m", "pytest", "-q", *IN_PARALLEL, "--profile", "colab", "tests/browser", "-k", "colab or every_lab")),
     Stage("Colab 판에서 모든 레슨", ("-m", "pytest", "-q", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout", "120",
                                *IN_PARALLEL, "lessons"), colab=True),
 )

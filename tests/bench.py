@@ -230,7 +230,7 @@ SECTIONS = {
     "live": ("살아 있는 랩", live),
     "start": ("시작하기까지", start),
     "site": ("사이트의 쪽", site),
-    "course": ("코스 전체", whole),
+    "course": ("과정 전체", whole),
 }
 
 

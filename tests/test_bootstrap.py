@@ -99,7 +99,7 @@ def test_a_broken_environment_is_made_again(venv, stamp):
 def test_a_folder_of_others_is_left_alone(venv):
     venv.mkdir()
     (venv / "thesis.tex").write_text("!")
-    with pytest.raises(environment.SetupError, match="이 코스가 만든 환경이 아니어서"):
+    with pytest.raises(environment.SetupError, match="이 과정이 만든 환경이 아니어서"):
         environment.prepare(("learner",))
     assert (venv / "thesis.tex").exists()
 

@@ -42,7 +42,7 @@ class Sizes:
 
     def __post_init__(self):
         if self.width % self.heads:
-            raise ValueError(f"폭 {self.width}은 헤드 수 {self.heads}로 나누어떨어져야 합니다.")
+            raise ValueError(f"폭 {self.width}은(는) 헤드 수 {self.heads}로 나누어떨어져야 합니다.")
 
     @property
     def feed_forward(self) -> int:

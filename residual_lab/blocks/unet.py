@@ -41,7 +41,7 @@ class UNet1d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] % 2 ** len(self.encoder):
-            raise ValueError(f"신호의 길이 {x.shape[-1]}은 {2 ** len(self.encoder)}로 나누어떨어져야 합니다.")
+            raise ValueError(f"신호의 길이 {x.shape[-1]}은(는) {2 ** len(self.encoder)}로 나누어떨어져야 합니다.")
         h, levels = x.unsqueeze(1), []
         for conv in self.encoder:
             levels.append(conv(h).relu())

@@ -71,11 +71,11 @@ def check_effective_m(effective_m: Callable[[int, float], float], tilted_mass: C
             about = f"tilted_mass({n}, {low}, {high}, {m:.3g})"
             raw = sum(math.comb(n, k) * m**k for k in range(low, high + 1))
             require(not close(value, raw), f"{about}가 1보다 클 수 있는 합을 돌려주었습니다. 모든 길이의 합 (1 + m)ⁿ으로 나누세요.")
-            require(not close(value, raw / 2**n), f"{about}를 2ⁿ으로 나누었습니다. 무게를 달았으므로 모든 길이의 합은 (1 + m)ⁿ입니다.")
+            require(not close(value, raw / 2**n), f"{about}를 2ⁿ으로 나누었습니다. 길이마다 mᵏ을 곱했으므로 모든 길이의 합은 (1 + m)ⁿ입니다.")
             require(m == 1 or not close(value, _mass(n, low, high)), f"{about}에서 m을 쓰지 않았습니다.")
             require(not close(value, 1), f"{about}가 1입니다. 고른 길이의 합이 아니라 모든 길이의 합 (1 + m)ⁿ으로 나누세요.")
             require(m > 1 or not close(value, _mass(n, low, high, m)), f"{about}에서 m을 확률로 썼습니다. 확률은 p = m/(1+m)입니다.")
-            require(not (high > low and close(value, _mass(n, low, high - 1, m / (1 + m)))), f"{about}에서 길이 {high}가 빠졌습니다. range의 끝은 들어가지 않습니다.")
+            require(not (high > low and close(value, _mass(n, low, high - 1, m / (1 + m)))), f"{about}에서 길이 {high}인 경로가 빠졌습니다. range의 끝은 들어가지 않습니다.")
             raise NotYet(f"{about}는 {expected:.6g}이어야 하는데 {value:.6g}입니다.")
     m = float(effective_m(54, 11))
     print(f"평균 길이 11이 되는 m = {m:.4f}, 길이 5~17이 나르는 몫 {100 * float(tilted_mass(54, 5, 17, m)):.1f}%")

@@ -38,7 +38,7 @@ def check_attribution(direct_logit_attribution: Callable[[list[Tensor], Tensor, 
         logits = F.layer_norm(total, (d,), gamma, eps=EPS) @ U.T
         if not torch.allclose(value, expected, atol=1e-9, rtol=1e-9):
             near = torch.allclose(value, expected, atol=1e-3, rtol=1e-3)
-            require(not near, "값이 비슷하지만 10⁻⁹까지 맞지 않습니다. float32로 바꾸지 말고, σ에 eps = 1e-5를 분산 쪽에 더했는지 보세요.")
+            require(not near, "값이 비슷하지만 10⁻⁹까지 맞지 않습니다. float32로 바꾸지 말고, σ를 구할 때 eps = 1e-5를 분산에 더했는지 보세요.")
             for message, wrong in _attribution_mistakes(pieces, gamma, U).items():
                 require(not torch.allclose(value, wrong, atol=1e-6), message)
             summed = torch.allclose(value.sum(0), logits, atol=1e-6)

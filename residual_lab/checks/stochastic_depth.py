@@ -81,7 +81,7 @@ def check_depth_distribution(depth_distribution: Callable[[Sequence[float]], Seq
             mean = sum(p) / len(p)
             binomial = [math.comb(len(p), k) * mean**k * (1 - mean) ** (len(p) - k) for k in range(len(p) + 1)]
             require(not _near(value, expected[::-1]), "순서가 거꾸로입니다. 버려진 블록이 아니라 살아남은 블록을 세고, 0개부터 적습니다.")
-            require(not _near(value, binomial), "확률을 평균 하나로 바꾸어 이항 분포를 썼습니다. 평균은 같지만 분포가 다릅니다. 블록마다 확률이 다릅니다.")
+            require(not _near(value, binomial), "확률을 평균 하나로 바꾸어 이항분포를 썼습니다. 평균은 같지만 분포가 다릅니다. 블록마다 확률이 다릅니다.")
             total = sum(value)
             require(abs(total - 1) < 1e-3, f"확률을 모두 더하면 {total:.4g}입니다. 1이어야 합니다. 리스트 하나를 앞에서부터 고쳐 쓰면 이미 고친 값을 다시 읽게 됩니다.")
             raise NotYet(f"블록 {len(p)}개일 때 분포가 다릅니다. 한두 블록에서 손으로 셈한 것과 견주어 보세요(예: p=[0.3]이면 [0.7, 0.3]).")

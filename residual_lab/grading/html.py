@@ -35,7 +35,7 @@ def file_name(learner: str, learner_id: str) -> str:
 def learner_page(results: Sequence[Result]) -> str:
     """Everything one learner handed in."""
     learner, points, most = results[0].learner, sum(r.points for r in results), sum(r.maximum for r in results)
-    parts = [f"<h1>{escape(learner)}</h1>", f"<p>{len(results)}개 제출, 모두 <strong>{points}/{most}점</strong></p>"]
+    parts = [f"<h1>{escape(learner)}</h1>", f"<p>제출 {len(results)}개, 모두 <strong>{points}/{most}점</strong></p>"]
     for r in results:
         parts.append(f"<h2>{escape(r.title or r.file)} · {r.points}/{r.maximum}점</h2><p>파일: {escape(r.file)}</p>")
         parts += [f'<p class="note">{escape(note)}</p>' for note in r.notes]

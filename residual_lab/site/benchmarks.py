@@ -13,7 +13,7 @@ FILE, PICTURE = ASSETS / "benchmarks.csv", ASSETS / "benchmarks-growth.png"
 COLUMNS = ("section", "what", "median", "low", "high", "unit", "repetitions", "date", "machine", "cores", "python", "torch")
 SECTIONS = {
     "stacked": "쌓아서 함께 학습하기", "tutorial": "성능 저하를 보기까지", "floor": "곱셈·덧셈의 바닥과 견주면", "live": "살아 있는 랩",
-    "start": "시작하기까지", "course": "코스 전체", "site": "사이트",
+    "start": "시작하기까지", "course": "과정 전체", "site": "사이트",
 }
 """Tables of the page, in order, by section; section ``growth`` comes last and is drawn too."""
 

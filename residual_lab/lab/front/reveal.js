@@ -88,7 +88,7 @@ function curveSentence(spec, guess) {
   const worst = misses.reduce((far, miss) => (miss.off > far.off ? miss : far));
   const size = asRatio ? `평균 ${round(Math.exp(average))}배` : `평균 ${round(average)}만큼`;
   const hits = inside > 0 ? ` 점 ${spec.x.length}개 가운데 ${inside}개는 시드들의 범위 안입니다.` : "";
-  return `${size} 빗나갔고, ${spec.x_label} ${worst.place}에서 가장 컸습니다(예측 ${tick(guess[worst.i])}, 결과 ${tick(mean[worst.i])}).${hits}`;
+  return `${size} 빗나갔고, ${spec.x_label} ${worst.place}에서 가장 크게 빗나갔습니다(예측 ${tick(guess[worst.i])}, 결과 ${tick(mean[worst.i])}).${hits}`;
 }
 
 function curveResult(spec, guess) {

@@ -25,7 +25,7 @@ async function fetchJson(url) {
 }
 
 function paceText(record, pace) {
-  const how = pace === 1 ? "같은 빠르기로 보여 드립니다." : `×${Number(pace.toFixed(1))}배속으로 보여 드립니다.`;
+  const how = pace === 1 ? "같은 빠르기로 보여 드립니다." : `${Number(pace.toFixed(1))}배속으로 보여 드립니다.`;
   return `이 설정을 CPU에서 학습한 시간은 ${took(record.seconds)}이며, ${how}`;
 }
 

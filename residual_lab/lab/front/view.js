@@ -100,7 +100,7 @@ export class LabView {
   buildButtons() {
     const { client } = this;
     this.startButton = this.button("start", "시작", "지금 설정으로 새로 시작합니다", () => client.start());
-    this.pauseButton = this.button("pause", "일시정지", "그림을 멈추고, 다시 누르면 이어집니다", () => (client.can().pause ? client.pause() : client.resume()));
+    this.pauseButton = this.button("pause", "일시정지", "그림을 멈춥니다. 다시 누르면 이어집니다", () => (client.can().pause ? client.pause() : client.resume()));
     this.stepButton = this.button("step", "한 단계", "한 번만 나아갑니다", () => client.step());
     this.stopButton = this.button("stop", "정지", "이 실행을 끝냅니다. 그림은 남습니다", () => client.stop());
     this.resetButton = this.button("reset", "초기화", "그림을 지우고 설정을 처음 값으로 되돌립니다", () => client.reset());
@@ -236,7 +236,7 @@ export class LabView {
       this.say("그림을 저장했습니다.");
     } catch (error) {
       console.error(error);
-      this.say("이 브라우저에서는 그림을 만들지 못했습니다. 화면을 캡처해 쓰세요.");
+      this.say("이 브라우저에서는 그림을 만들지 못했습니다. 화면을 캡처해 쓰십시오.");
     }
   }
 
@@ -257,6 +257,6 @@ export class LabView {
     this.copyText.value = text;
     this.copyText.focus();
     this.copyText.select();
-    this.say("아래 글을 복사하세요.");
+    this.say("아래 글을 복사하십시오.");
   }
 }

@@ -29,7 +29,7 @@ export function stateText(client) {
 /** The notice to show above the charts: {tone, text}, or null. */
 export function notice(client) {
   if (client.lost) {
-    if (client.recorded) return { tone: "bad", text: "기록이 답하지 않습니다. 페이지를 다시 여세요." };
+    if (client.recorded) return { tone: "bad", text: "기록을 재생하지 못하고 있습니다. 페이지를 다시 여십시오." };
     return { tone: "warn", text: UNANSWERED };
   }
   if (client.following) return { tone: "warn", text: "다른 창에서 학습 중입니다. ‘계속’을 누르면 이 창에서 이어 가고, ‘시작’을 누르면 새로 시작합니다." };
