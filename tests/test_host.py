@@ -88,8 +88,8 @@ def test_frames_end_with_the_run_and_with_a_fault():
     [frame] = page.ask("tick", run="r1", n=0, ms=1000, frames=2)
     assert frame["done"]
     page.start(run="r2", breaks_at=3)
-    [error] = page.ask("tick", run="r2", n=1, ms=1000, frames=2)
-    assert error["type"] == "error"
+    frame, error = page.ask("tick", run="r2", n=1, ms=1000, frames=2)
+    assert (frame["type"], error["type"]) == ("frame", "error")
 
 
 def test_the_ticked_run_is_the_headless_run():
@@ -129,7 +129,8 @@ def test_a_page_that_comes_back_finds_its_run_and_goes_on_with_it():
 def test_an_exception_in_the_experiment_is_told_in_korean_and_the_lab_lives_on():
     page = Page()
     page.start(breaks_at=3)
-    [error] = page.ask("tick", run="r1", n=0, ms=1000)
+    frame, error = page.ask("tick", run="r1", n=0, ms=1000)
+    assert frame["frames"] == frame["step"] == 2, "what was trained before is shown"
     assert error["type"] == "error" and "실험 안에서 오류" in error["text"]
     assert "RuntimeError: 일부러 낸 고장" in error["text"] and "test_host.py" in error["text"]
     page.start(run="r2")

@@ -36,6 +36,7 @@ class Run:
     total: int = 0
     seconds: float = 0.0
     state: str = "paused"  # "paused" between two ticks | "done" | "stopped"
+    problem: Exception | None = None  # what the experiment raised: the run is stopped then
 
     def __post_init__(self) -> None:
         self.result = Result(self.experiment)
@@ -48,7 +49,11 @@ class Run:
         now = started
         # Another frame is begun when that ends nearer to the time asked for than stopping now.
         while self.state == "paused" and (count == 0 or (now - started) * (1 + 0.5 / count) < seconds):
-            frame = next(self.frames, None)
+            try:
+                frame = next(self.frames, None)
+            except Exception as problem:  # noqa: BLE001  The frames before it are shown first; then the learner is told, and the lab lives on.
+                self.problem, self.state = problem, "stopped"
+                break
             if frame is None:
                 self.state = "done"
             else:
@@ -140,21 +145,22 @@ class Host:
         """Train and tell once. Returns how many frames of the request are still to come: ``more``, or none if the run is over or the
         request's time is up (the run's second ``end``; a frame can take longer than was asked for)."""
         before = run.seconds
-        try:
-            new, count = run.advance(seconds)
-        except Exception as problem:  # noqa: BLE001  The experiment's own fault must reach the learner, and the lab live on.
-            run.stop()
-            self.send({"type": "error", "run": run.id, "text": explain(problem)})
-            return 0
+        new, count = run.advance(seconds)
         if run.state != "paused" or run.seconds > end - seconds / 2:
             more = 0
+        if count or run.problem is None:
+            self._show(run, n, more, new, count, ms=1000 * (run.seconds - before))
+        if run.problem:
+            self.send({"type": "error", "run": run.id, "text": explain(run.problem)})
+        return more
+
+    def _show(self, run: Run, n: int, more: int, new: Result, count: int, ms: float) -> None:
         self.send({
             "type": "frame", "run": run.id, "n": n, "more": more, "at": run.sent, "frames": count, **new.pictures(),
             "step": run.step, "total": run.total, "done": run.state == "done",
-            "ms": 1000 * (run.seconds - before), "seconds": run.seconds,
+            "ms": ms, "seconds": run.seconds,
         })
         run.sent += count
-        return more
 
     def _take_turn(self) -> None:
         other = Host._training
