@@ -168,6 +168,34 @@ def test_commit_reload_change_and_check_a_choice(page):
     expect(check.get_by_text("까닭입니다.")).to_be_visible()
 
 
+def test_an_open_prediction_goes_on_after_the_records_were_cleared_on_another_page(page):
+    guess, _ = pair(page, choice(), "깊은 쪽")
+    guess.get_by_label("거의 같다").check()
+    press(guess, "적어 두기")
+    press(guess, "다시 적기")
+    page.evaluate("() => localStorage.clear()")
+    guess.get_by_label("깊은 쪽").check()
+    press(guess, "적어 두기")
+    expect(guess.get_by_text("적어 두었습니다.")).to_be_visible()
+
+
+def test_a_guess_that_could_not_be_stored_goes_with_the_next_one_and_only_once(page):
+    guess, _ = pair(page, choice(), "깊은 쪽")
+    page.evaluate("""() => {
+        const store = Storage.prototype.setItem;
+        Storage.prototype.setItem = () => { Storage.prototype.setItem = store; throw new DOMException("full", "QuotaExceededError"); };
+    }""")
+    guess.get_by_label("거의 같다").check()
+    press(guess, "적어 두기")
+    expect(guess.get_by_text("이 브라우저에는 저장할 수 없어")).to_be_visible()
+    press(guess, "다시 적기")
+    guess.get_by_label("깊은 쪽").check()
+    press(guess, "적어 두기")
+    expect(guess.get_by_text("전에 적은 예측 1개")).to_be_visible()
+    page.reload()
+    expect(guess.get_by_text("전에 적은 예측 1개")).to_be_visible()
+
+
 def test_nothing_predicted_shows_the_result_kindly(page):
     _, check = pair(page, choice(), "깊은 쪽")
     assert "결과" not in check.inner_text()

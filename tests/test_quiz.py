@@ -136,6 +136,20 @@ def test_answer_by_keyboard_read_why_and_find_it_again(page, written):
     expect(group.get_by_text("<틀린> 까닭.")).to_be_visible()
 
 
+def test_an_open_quiz_goes_on_after_the_answers_were_cleared_on_another_page(page, written):
+    card = show(page, "quiz", written(GOOD))
+    group = card.get_by_role("group", name="x + 0")
+    group.get_by_label("x", exact=True).check()
+    group.get_by_role("button").click()
+    expect(group.get_by_text("맞는 까닭.")).to_be_visible()
+    page.evaluate("() => localStorage.clear()")
+    group.get_by_label("0").check()
+    group.get_by_role("button").click()
+    expect(group.get_by_text("아닙니다. <틀린> 까닭.")).to_be_visible()
+    expect(group.get_by_text("다른 보기가 아닌 까닭")).to_be_hidden()
+    assert page.problems == []
+
+
 def test_keys_stay_in_the_quiz_except_those_that_the_notebook_needs(page, written):
     card = show(page, "quiz", written(GOOD))
     page.evaluate("window.heard = []; addEventListener('keydown', (e) => heard.push(e.key))")

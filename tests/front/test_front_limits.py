@@ -97,6 +97,7 @@ def test_a_silent_kernel_is_reported_and_may_come_back(page, mount):
     lab.press("start")
     page.wait_for_function("() => window.lab.model.run?.frames > 3")
     lab.host("host.silent = true")
+    lab.press("pin")
     page.clock.fast_forward(2000)
     page.clock.fast_forward(4500)
     lab.reaches("lost")
@@ -106,6 +107,12 @@ def test_a_silent_kernel_is_reported_and_may_come_back(page, mount):
     lab.press("pause")
     lab.reaches("running")
     assert "답하지 않습니다" not in lab.root.inner_text()
+    lab.press("pause")
+    lab.reaches("paused")
+    lab.settle()
+    page.clock.fast_forward(9000)
+    lab.settle()
+    assert "답하지 않습니다" not in lab.root.inner_text(), "the answer that never came is not waited for again"
 
 
 def test_an_error_of_the_experiment_is_shown_and_the_lab_goes_on(mount):

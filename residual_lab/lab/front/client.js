@@ -243,6 +243,7 @@ export class LabClient {
   silence() {
     this.lost = true;
     this.pace.forgetRequests();
+    this.awaiting = 0;
     this.resyncing = false;
     this.pace.forgetSpeed();
     if (this.phase === "running" && !this.following) {

@@ -74,15 +74,16 @@ function guessCard(spec, model, el) {
   }
 
   function show() {
-    const before = kept.length;
-    kept = keeper.history.map((entry) => entry.value).filter((value) => fits(spec, value));
-    if (kept.length > before) {
-      part.write(kept.at(-1));
+    const before = kept.at(-1);
+    kept = keeper.history.filter((entry) => fits(spec, entry.value));
+    const last = kept.at(-1);
+    if (last && last.at !== before?.at) {
+      part.write(last.value);
       setOpen(false);
       setText(status, "적어 두었습니다. 실험을 실행한 뒤 확인하기에서 견줍니다.");
     }
     earlier.hidden = kept.length < 2;
-    const list = kept.slice(0, -1).map((value) => node("li", {}, inWords(spec, value)));
+    const list = kept.slice(0, -1).map((entry) => node("li", {}, inWords(spec, entry.value)));
     earlier.replaceChildren(node("summary", {}, `전에 적은 예측 ${list.length}개`), node("ol", {}, ...list));
     showTrouble(trouble, keeper);
   }

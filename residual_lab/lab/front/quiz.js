@@ -70,14 +70,21 @@ function questionPart(question, index, answer) {
 
   function show(texts) {
     const known = texts.map((text) => rows.find((row) => row.choice.text === text)).filter(Boolean);
-    if (known.length === tries.length) return;
+    if (known.length === tries.length && known.every((row, i) => row === tries[i])) return;
     tries = known;
     const last = tries.at(-1);
-    last.input.checked = true;
+    if (last) last.input.checked = true;
     for (const row of rows) {
       const tried = tries.includes(row);
       setAttr(row.label, "data-state", tried ? (row.choice.correct ? "good" : "bad") : null);
       setText(row.mark, tried ? (row.choice.correct ? "맞음" : "아님") : "");
+    }
+    others.hidden = !solved();
+    if (!last) { // what was answered has been cleared, on another page
+      verdict.replaceChildren();
+      delete verdict.dataset.tone;
+      setText(button, "답 확인");
+      return;
     }
     const good = last.choice.correct;
     verdict.dataset.tone = good ? "good" : "bad";
@@ -87,15 +94,13 @@ function questionPart(question, index, answer) {
       ...(good ? [] : [" 다른 보기를 골라 다시 확인해 보십시오."]),
     );
     setText(button, "다시 확인");
-    if (solved()) showOthers();
+    if (solved()) fillOthers();
   }
 
   /** Once it is solved, the explanations of the other choices can be read. */
-  function showOthers() {
-    if (!others.hidden) return;
-    others.hidden = false;
+  function fillOthers() {
     const rest = rows.filter((row) => !row.choice.correct);
-    others.append(
+    others.replaceChildren(
       node("summary", {}, "다른 보기가 아닌 까닭"),
       node("dl", {}, ...rest.flatMap((row) => [node("dt", {}, ...prose(row.choice.text)), node("dd", {}, ...prose(row.choice.why))])),
     );

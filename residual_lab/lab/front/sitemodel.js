@@ -65,6 +65,7 @@ export class KeptModel extends SiteModel {
   keep(entry) {
     try {
       localStorage.setItem(this.key, JSON.stringify([...this.history(), entry]));
+      this.session = [];
     } catch {
       this.session.push(entry);
       this.notices.push("이 브라우저에는 저장할 수 없어, 페이지를 닫으면 답이 사라집니다.");
