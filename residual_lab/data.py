@@ -33,7 +33,7 @@ class Task(NamedTuple):
     """A classification task.
 
     Attributes:
-        x_train, x_test: float32 of shape (N, 1, H, W), standardised with the training images' mean and deviation.
+        x_train, x_test: float32 of shape (N, channels, H, W), each channel standardised with the training images' mean and deviation.
         y_train, y_test: int64 of shape (N,).
     """
 
@@ -71,7 +71,7 @@ def load_fashion(*, train: int = 8000, pool: int = 1) -> Task:
 
     Args:
         train: how many of the 10,000 images are for training; the rest is for testing.
-        pool: average over pool×pool pixels first (``pool=4`` gives 7×7 images).
+        pool: average over pool×pool pixels of the standardised images (``pool=4`` gives 7×7, of a smaller deviation).
     Raises:
         DataError: the file is missing, truncated or not the one that the course ships.
     """

@@ -181,14 +181,13 @@ def heat(
         if column >= lengths[row]:
             continue
         known = np.isfinite(value)
-        shade = picture.norm(value) if known else 1.0
         ax.text(
             column,
             row,
             form.format(value) if known else "발산",
             ha="center",
             va="center",
-            color="white" if shade < 0.55 else _INK,
+            color=_readable_on(picture.to_rgba(value)) if known else _INK,
             fontsize=9.5,
         )
         if not known:
@@ -199,6 +198,12 @@ def heat(
     ax.grid(visible=False)
     bar = ax.figure.colorbar(picture, ax=ax, label=label)
     bar.outline.set_visible(False)
+
+
+def _readable_on(color: Sequence[float]) -> str:
+    """Black or white, whichever has the larger contrast with an sRGB colour: never less than 4.58:1 (WCAG 2, relative luminance)."""
+    r, g, b = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color[:3])
+    return "white" if 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.179 else "black"
 
 
 def _finite(values) -> np.ma.MaskedArray:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from residual_lab.blocks.resnet import ResNetCIFAR
 from residual_lab.data import load_digits
 from residual_lab.training import Condition, StackedConvNet, StackedMLP, evaluate, fit, stacked_batches
+from residual_lab.training.chains import StackedChain
 from residual_lab.training.optimizers import SGD, Adam, StackedAdam
 
 PLAIN, RESIDUAL = Condition(skip=False), Condition(skip=True)
@@ -32,6 +33,15 @@ def test_a_stacked_mlp_trains_like_each_of_its_networks_alone(condition):
     for column, seed in enumerate(SEEDS):
         alone = train(StackedMLP([condition], [seed], depth=6, sizes=(64, 16, 10)), 1, [seed], flat=True)[:, 0]
         torch.testing.assert_close(together[:, column], alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("network", "init", "sizes"), [
+    (StackedMLP, "xavier", dict(depth=2, sizes=(4, 4, 2))), (StackedConvNet, "zero", dict(n=1, width=2)),
+    (StackedChain, "orthogonal", dict(blocks=1, sizes=(4, 8))),
+])
+def test_an_initialisation_that_a_network_does_not_have_is_refused(network, init, sizes):
+    with pytest.raises(ValueError, match=f"초기화는 he.* 가운데 하나여야 합니다: '{init}'"):
+        network([Condition(skip=True, init=init)], [0], **sizes)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

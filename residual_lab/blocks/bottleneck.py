@@ -70,7 +70,7 @@ class ResNet(nn.Module):
         self.head = nn.Linear(c_in, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) → logits (B, classes)."""
+        """(B, in_channels, H, W) → logits (B, classes)."""
         return self.head(self.stages(self.stem(x)).mean((2, 3)))
 
 

@@ -19,6 +19,12 @@ def same_shape(x: Tensor, f: Tensor) -> None:
         raise ValueError(f"지름길 {tuple(x.shape)}와 잔차 가지 {tuple(f.shape)}의 모양이 다릅니다.")
 
 
+def known(option: str) -> None:
+    """Refuse a shortcut option that is not one of `OPTIONS`."""
+    if option not in OPTIONS:
+        raise ValueError(f"지름길의 종류는 {', '.join(OPTIONS)} 가운데 하나여야 합니다: {option!r}")
+
+
 class MLPBlock(nn.Module):
     """y = shortcut(x) + W2 relu(W1 x + b1) + b2, with nothing after the addition.
 
@@ -30,6 +36,7 @@ class MLPBlock(nn.Module):
 
     def __init__(self, in_features: int, out_features: int, hidden: int, *, option: str = "A", zero: bool = False):
         super().__init__()
+        known(option)
         self.first = nn.Linear(in_features, hidden)
         self.last = nn.Linear(hidden, out_features)
         self.new = out_features - in_features
@@ -57,6 +64,7 @@ class ShortcutBlock(BasicBlock):
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1, *, option: str = "A"):
         super().__init__(in_channels, channels, stride)
+        known(option)
         changes = stride != 1 or in_channels != channels
         if option == "C" or (option == "B" and changes):
             self.projection = projection(in_channels, channels, stride)
@@ -70,8 +78,6 @@ class ShortcutResNet(ResNetCIFAR):
 
     def __init__(self, n: int, *, option: str = "A", width: int = 16, in_channels: int = 3, classes: int = 10):
         super().__init__(n, width=width, in_channels=in_channels, classes=classes)
-        if option not in OPTIONS:
-            raise ValueError(f"지름길의 종류는 {', '.join(OPTIONS)} 가운데 하나여야 합니다: {option!r}")
         for stage in self.stages:
             for i, block in enumerate(stage):
                 channels = block.conv1

@@ -107,11 +107,11 @@ class MemoryByDepth(Experiment):
     """Bytes stored for the backward pass, and bytes alive at most, of a real forward and backward pass through one block."""
 
     id = "dense_memory"
-    title = "블록 하나의 메모리: 층 수에 따라"
+    title = "블록 하나의 메모리: 층수에 따라"
     note = "덴스 블록 하나에 16채널 8×8 특성 맵 여덟 장을 넣고 실제로 순전파와 역전파를 합니다. 바이트를 세는 것이라 돌릴 때마다 같은 값이 나옵니다."
     panels = (
-        Lines("saved", "역전파를 위해 저장한 양", x="층 수 (개)", y="MB", series=FORMS),
-        Lines("peak", "한 단계에서 가장 많이 잡고 있던 양", x="층 수 (개)", y="MB", series=FORMS),
+        Lines("saved", "역전파를 위해 저장한 양", x="층수 (개)", y="MB", series=FORMS),
+        Lines("peak", "한 단계에서 가장 많이 잡고 있던 양", x="층수 (개)", y="MB", series=FORMS),
         Table("final", "층이 가장 많을 때", columns=("방법", "저장 (MB)", "가장 많을 때 (MB)", "순전파+역전파의 곱셈·덧셈 (백만)")),
     )
     grid = {"growth": (4, 12, 24), "bottleneck": (False, True), "deepest": (16, 32)}

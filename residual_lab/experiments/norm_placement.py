@@ -116,7 +116,7 @@ class WarmupMap(Experiment):
 
     id = "warmup_map"
     title = "학습률 × 워밍업 지도"
-    note = "두 배치마다 학습률 네 가지, 워밍업 두 가지, 시드 세 개: 폭 16의 작은 Transformer 48개가 자모 글을 150단계 동안 함께 배웁니다. Adam, 배치 8. 3.26은 자모의 빈도만 아는 모형의 손실입니다."
+    note = "두 배치마다 학습률 네 가지, 워밍업 두 가지, 시드 세 개: 폭 16의 작은 Transformer 48개가 자모 글을 150단계 동안 함께 배웁니다. Adam, 배치 8. 3.26은 자모의 빈도만 아는 모델의 손실입니다."
     rates, warmups = (0.001, 0.003, 0.01, 0.03), (0, 75)
     curves_at, every = 0.01, 10
     series = {

@@ -154,10 +154,10 @@ class LossSlice(Experiment):
 
     id = "loss_slice"
     title = "손실 지형의 단면"
-    note = "숫자 그림(8×8)을 배운 폭 32의 MLP 둘레에서 무작위 방향 두 개로 걸어 나가며, 학습 데이터 256장의 손실을 잽니다. 지도는 첫 시드의 것이고 표는 시드 다섯 개의 것입니다."
+    note = "숫자 그림(8×8)을 배운 폭 32의 MLP 주변에서 무작위 방향 두 개로 걸어 나가며, 학습 데이터 256장의 손실을 잽니다. 지도는 첫 시드의 것이고 표는 시드 다섯 개의 것입니다."
     panels = (
         Lines("loss", "학습 손실 (미니배치)", x="단계", y="교차 엔트로피", series={"net": "이 망"}, scale="log"),
-        Heat("map", "둘레의 손실 (100보다 크면 100)", x="첫째 방향으로 걸은 거리", y="둘째 방향으로 걸은 거리", z="손실", scale="log"),
+        Heat("map", "주변의 손실 (100보다 크면 100)", x="첫째 방향으로 걸은 거리", y="둘째 방향으로 걸은 거리", z="손실", scale="log"),
         Table("final", "시드마다", columns=("시드", "가운데의 손실", "손실이 1보다 작은 칸 (%)", "가운데보다 1 넘게 크지 않은 칸 (%)", "가장 큰 손실")),
     )
     grid = {"depth": (4, 8, 16, 32), "kind": ("plain", "residual"), "steps_are": ("filter", "equal"), "reach": (0.2, 1.0)}
@@ -277,7 +277,7 @@ class LinearChain(Experiment):
     grid = {"layers": (1, 2, 4, 8, 16, 32), "target": ("turn", "mirror"), "lr": (0.03, 0.1, 0.3)}
     sample = {"layers": 4}
 
-    layers: int = slider("층 수 L", (1, 2, 4, 8, 16, 32), 8, unit="층")
+    layers: int = slider("층수 L", (1, 2, 4, 8, 16, 32), 8, unit="층")
     target: str = choice("목표 R", {"turn": "돌리고 늘이기 (det R > 0)", "mirror": "거울 (det R < 0)"}, "turn")
     lr: float = log_slider("학습률 × L", (0.03, 0.1, 0.3), 0.1, help="층이 많으면 한 걸음에 곱이 많이 움직이므로 L로 나눈 학습률을 씁니다.")
     seed: int = seed_knob()

@@ -14,7 +14,7 @@ def data_knob(help: str) -> Any:
 
 def augment_knob() -> Any:
     """Whether images are moved and mirrored, see `residual_lab.training.stacked.augmented`."""
-    return choice("데이터 늘리기", {False: "없음"}, False, big={True: "옮기기와 뒤집기"})
+    return choice("데이터 증강", {False: "없음"}, False, big={True: "옮기기와 뒤집기"})
 
 
 def refuse_moved_digits(data: str, augment: bool) -> None:
@@ -24,4 +24,4 @@ def refuse_moved_digits(data: str, augment: bool) -> None:
         KnobError: in Korean.
     """
     if augment and data == "digits":
-        raise KnobError(f"데이터 늘리기는 큰 데이터({', '.join(BIG_DATA.values())})와 함께 고르세요. 숫자 그림은 옮기면 잘리고 뒤집으면 다른 모양이 됩니다.")
+        raise KnobError(f"데이터 증강은 큰 데이터({', '.join(BIG_DATA.values())})와 함께 고르세요. 숫자 그림은 옮기면 잘리고 뒤집으면 다른 모양이 됩니다.")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from residual_lab.training.fit import Step
 from residual_lab.training.optimizers import Adam
-from residual_lab.training.stacked import Condition
+from residual_lab.training.stacked import Condition, members
 
 
 class StackedChain(nn.Module):
@@ -25,10 +25,10 @@ class StackedChain(nn.Module):
 
     def __init__(self, conditions: Sequence[Condition], seeds: Sequence[int], *, blocks: int, sizes: tuple[int, int]):
         super().__init__()
-        members = [(condition, seed) for condition in conditions for seed in seeds]
+        networks = members(conditions, seeds, inits=("he", "zero", "identity"))
         width, hidden = sizes
         drawn = []
-        for condition, seed in members:
+        for condition, seed in networks:
             generator = torch.Generator().manual_seed(seed)
             w1 = torch.randn(blocks, width, hidden, generator=generator) * (2 / width) ** 0.5
             w2 = torch.randn(blocks, hidden, width, generator=generator) * (2 / hidden) ** 0.5
@@ -37,10 +37,10 @@ class StackedChain(nn.Module):
                 w1 = torch.cat([eye, -eye, torch.zeros(width, hidden - 2 * width)], dim=1).repeat(blocks, 1, 1)
                 w2 = w1.transpose(1, 2)
             drawn.append((w1, w2 * (condition.init != "zero")))
-        k = len(members)
+        k = len(networks)
         self.w1, self.w2 = (nn.ParameterList(w.contiguous() for w in torch.stack(stack, dim=1)) for stack in zip(*drawn))
         self.b1, self.b2 = (nn.ParameterList(torch.zeros(k, 1, n) for _ in range(blocks)) for n in (hidden, width))
-        skips = torch.tensor([float(condition.skip) for condition, _ in members])
+        skips = torch.tensor([float(condition.skip) for condition, _ in networks])
         self.register_buffer("skip", skips.view(-1, 1, 1))
 
     def forward(self, h: Tensor) -> Tensor:

@@ -32,11 +32,14 @@ def fresh_stream(sizes: Sizes, designs: Sequence[Design], seeds: Sequence[int], 
     """x_0, then the stream after every block, (K, B, T, d) each in float64, K = designs × seeds.
 
     Args:
+        sizes: of a network with feed-forward branches (``hidden`` is not 0).
         designs: of one stack (see `StackedTransformer`), with Xavier initialisation. All share the draws of a seed.
         tokens: (K, B, T).
+    Raises:
+        ValueError: another initialisation, or no feed-forward branches.
     """
-    if any(design.init != "xavier" for design in designs):
-        raise ValueError("블록을 그때그때 뽑는 계산은 Xavier 초기화만 지원합니다.")
+    if not sizes.hidden or any(design.init != "xavier" for design in designs):
+        raise ValueError("블록을 그때그때 뽑는 계산은 FFN이 있고 Xavier로 초기화하는 망만 지원합니다.")
     stack = StackedTransformer(dataclasses.replace(sizes, depth=1), designs, seeds).double()
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     x = stack.embed(tokens)

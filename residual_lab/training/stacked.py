@@ -22,16 +22,24 @@ class Condition:
 
     Attributes:
         skip: True for residual blocks, False for plain ones.
-        init: "he" (He et al. 2015, arXiv:1502.01852), "orthogonal" (times √2; MLPs only), or "zero":
-            He with the last layer of every residual branch at zero.
+        init: "he" (He et al. 2015, arXiv:1502.01852), "zero": He with the last layer of every residual branch at zero,
+            "orthogonal" (times √2), or "identity". `StackedMLP` has the first three, `StackedConvNet` the first,
+            `StackedChain` all but "orthogonal".
     """
 
     skip: bool
     init: str = "he"
 
 
-def _members(conditions: Sequence[Condition], seeds: Sequence[int]) -> list[tuple[Condition, int]]:
-    """The networks of a stack in order: all seeds of the first condition, then of the second, …"""
+def members(conditions: Sequence[Condition], seeds: Sequence[int], *, inits: tuple[str, ...]) -> list[tuple[Condition, int]]:
+    """The networks of a stack in order: all seeds of the first condition, then of the second, …
+
+    Raises:
+        ValueError: an initialisation that this kind of network does not have.
+    """
+    for condition in conditions:
+        if condition.init not in inits:
+            raise ValueError(f"이 망의 초기화는 {', '.join(inits)} 가운데 하나여야 합니다: {condition.init!r}")
     return [(condition, seed) for condition in conditions for seed in seeds]
 
 
@@ -64,7 +72,7 @@ class StackedMLP(nn.Module):
         super().__init__()
         if depth % 2:
             raise ValueError(f"블록 하나가 두 층이므로 깊이는 짝수여야 합니다: {depth}")
-        self.members = _members(conditions, seeds)
+        self.members = members(conditions, seeds, inits=("he", "zero", "orthogonal"))
         inputs, width, classes = sizes
         shapes = [(inputs, width)] + [(width, width)] * depth + [(width, classes)]
         drawn = [_mlp_weights(shapes, condition, seed) for condition, seed in self.members]
@@ -208,7 +216,7 @@ class StackedConvNet(nn.Module):
     Channels of all networks lie side by side, network by network; every convolution has K groups.
 
     Args:
-        conditions, seeds: the stack holds every condition with every seed.
+        conditions, seeds: the stack holds every condition with every seed; the initialisation is "he".
         n: blocks a stage; the depth is 6n + 2.
         width: channels of the first stage; the next stages have twice and four times as many.
         in_channels: of the images; 1 for grey ones, 3 for coloured ones.
@@ -216,7 +224,7 @@ class StackedConvNet(nn.Module):
 
     def __init__(self, conditions: Sequence[Condition], seeds: Sequence[int], *, n: int, width: int, classes: int = 10, in_channels: int = 1):
         super().__init__()
-        self.members = _members(conditions, seeds)
+        self.members = members(conditions, seeds, inits=("he",))
         self.n, self.width, self.classes = n, width, classes
         k = len(self.members)
         self.generators = [torch.Generator().manual_seed(seed) for _, seed in self.members]
