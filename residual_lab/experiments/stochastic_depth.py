@@ -90,7 +90,7 @@ class StochasticTraining(Experiment):
 
     id = "stochastic_training"
     title = "확률적 깊이로 학습하기"
-    note = "버리지 않는 망과 선형 감소 규칙으로 버리는 망을 시드 다섯 개씩 함께 학습합니다. 시드가 같으면 초기 가중치와 배치 순서가 같고, 마스크는 망마다 따로 뽑습니다. 배치 64."
+    note = "버리지 않는 망과 선형 감소 규칙으로 버리는 망을 시드 다섯 개씩 함께 학습합니다. 시드가 같으면 초기 가중치와 배치 순서가 같고, 마스크는 시드마다 따로 뽑습니다. 배치 64."
     series = {"full": "버리지 않음", "dropped": "확률적 깊이"}
     panels = (
         Lines("loss", "학습 손실 (미니배치)", x="단계", y="교차 엔트로피", series=series, scale="log"),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from residual_lab import figures
+
+HATCHES = ("", "///", "...", "xxx", "\\\\\\", "ooo")
 
 
 def picture(recording: dict) -> bytes:
@@ -22,7 +25,7 @@ def picture(recording: dict) -> bytes:
         if ax.get_legend():
             _legend_below(ax, panel)
     for ax, panel, following in zip(axes, panels, panels[1:]):
-        if "series" in panel and panel["series"] == following.get("series"):
+        if "series" in panel and (panel["kind"], panel["series"]) == (following["kind"], following.get("series")):
             ax.get_legend().remove()  # the next picture's says the same
     return figures.png(figure)
 
@@ -37,7 +40,7 @@ def _lines(ax, panel: dict, run: dict) -> None:
     for series in panel["series"]:
         line = run["curves"][panel["key"]][series["key"]]
         figures.curves(ax, line["x"], {series["label"]: np.array(line["y"], dtype=float).T})
-    ax.set_yscale(panel["scale"])
+    _scale(ax, panel)
 
 
 def _bars(ax, panel: dict, run: dict) -> None:
@@ -47,9 +50,19 @@ def _bars(ax, panel: dict, run: dict) -> None:
         width = 0.8 / len(panel["series"])
         at = np.arange(1, len(heights) + 1) + (place - (len(panel["series"]) - 1) / 2) * width
         ax.bar(at, heights, width, label=series["label"],
-               color=figures.PALETTE[place], hatch="" if place == 0 else "///")
-    ax.set_yscale(panel["scale"])
+               color=figures.PALETTE[place], hatch=HATCHES[place % len(HATCHES)])
+    _scale(ax, panel)
     ax.legend()
+
+
+def _scale(ax, panel: dict) -> None:
+    """The panel's y axis. A logarithmic one of less than two decades has plain numbers, and more of them than powers of ten."""
+    ax.set_yscale(panel["scale"])
+    low, high = ax.get_ylim()
+    if panel["scale"] == "log" and high < 100 * low:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high > 10 * low else range(1, 10)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _heat(ax, panel: dict, run: dict) -> None:

@@ -38,7 +38,7 @@ def fresh_stream(sizes: Sizes, designs: Sequence[Design], seeds: Sequence[int], 
     Raises:
         ValueError: another initialisation, or no feed-forward branches.
     """
-    if not sizes.hidden or any(design.init != "xavier" for design in designs):
+    if not sizes.feed_forward or any(design.init != "xavier" for design in designs):
         raise ValueError("블록을 그때그때 뽑는 계산은 FFN이 있고 Xavier로 초기화하는 망만 지원합니다.")
     stack = StackedTransformer(dataclasses.replace(sizes, depth=1), designs, seeds).double()
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
