@@ -91,6 +91,30 @@ def test_the_roster_decides(tmp_path):
         read_roster(path)
 
 
+@pytest.mark.parametrize(
+    ("path", "whose"),
+    [
+        ("kimjungmin_123_4567_03_gradient_flow.ipynb", "kimjungmin"), ("jungmin_123_4567_03_gradient_flow.ipynb", "jungmin"),
+        ("2023124/03_gradient_flow.ipynb", "2023124"), ("03_gradient_flow_202312.ipynb", "202312"),
+        ("2023124김하나_03_gradient_flow.ipynb", "2023124"), ("hana.lee@x.kr_03_gradient_flow.ipynb", "hana.lee"),
+        ("parkjungmin_03_gradient_flow.ipynb", "-"), ("20231249/03_gradient_flow.ipynb", "-"), ("박jungmin_03_gradient_flow.ipynb", "-"),
+    ],
+)
+def test_a_part_of_a_longer_word_names_nobody(path, whose):
+    roster = [Learner("", login="jungmin"), Learner("", login="kimjungmin"), Learner("", "202312"), Learner("", "2023124"),
+              Learner("", login="gradient"), Learner("", login="hana.lee", email="hana.lee@x.kr"), Learner("", login="other", email="hana.lee@y.kr")]
+    learner, doubt = find_learner(PurePath(path), ["03_gradient_flow"], roster)
+    assert [one for one in roster if one == learner] == [one for one in roster if whose in (one.id, one.login)]
+    assert (doubt is None) == (whose != "-")
+
+
+def test_a_path_that_names_two_learners_is_nobodys():
+    roster = [Learner("김하나", "101"), Learner("이두리", "102", "duri-lee"), Learner("박세찬", "103", "se-chan")]
+    for path in ("101/102_01_small.ipynb", "duri-lee/se-chan_01_small.ipynb"):
+        learner, doubt = find_learner(PurePath(path), ["01_small"], roster)
+        assert learner == Learner(path) and "'이두리'" in doubt and "한 사람의 학번만" in doubt
+
+
 def test_two_learners_with_one_name_are_kept_apart(course, handed_in, tmp_path):
     write_submission(handed_in / "1반/김하나_01_small.ipynb", *WRONG.values())
     write_submission(handed_in / "2반/김하나_01_small.ipynb", *RIGHT.values())

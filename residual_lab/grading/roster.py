@@ -85,20 +85,34 @@ def normal(text: str) -> str:
 
 def find_learner(path: PurePath, slugs: Iterable[str], roster: list[Learner]) -> tuple[Learner, str | None]:
     """The learner a file (its path inside the folder) belongs to, and in Korean what is doubtful about that."""
+    slugs = list(slugs)
     guess = guess_name(path, slugs)
     if not roster:
         return Learner(guess), None
-    words = set(re.split(r"[\s_/\\()\[\].,-]+", normal(path.as_posix())))
-    whole = normal(path.as_posix())
-    for one in roster:
-        if any(key in words or (len(key) > 5 and key in whole) for key in one.keys()):
-            return one, None
+    text = normal(path.as_posix())
+    for slug in slugs:
+        text = re.sub(re.escape(slug), " ", text, flags=re.IGNORECASE)
+    words = set(re.split(r"[\s_/\\()\[\].,-]+", text))
+    hits = [one for one in roster if words.intersection(one.keys())] or [one for one in roster if any(_stands_in(text, key) for key in one.keys())]
+    hits = list(dict.fromkeys(hits))
+    if len(hits) == 1:
+        return hits[0], None
+    if hits:
+        labels = ", ".join(f"'{one.label}'" for one in hits)
+        said = f"명단의 {len(hits)}명({labels})과 맞아 누구의 것인지 알 수 없습니다. 파일이나 폴더 이름에 한 사람의 학번만 넣으십시오."
+        return Learner(normal(path.as_posix())), said  # a guess would be one of them, and have a row in Canvas
     named = [one for one in roster if one.name and (one.name in words or one.name == guess or one.name.replace(" ", "") == guess.replace(" ", ""))]
     if len(named) == 1:
         return named[0], None
     if named:
         return Learner(guess), f"명단에 '{guess}'이(가) {len(named)}명 있어 누구의 것인지 알 수 없습니다. 파일이나 폴더 이름에 학번을 넣으십시오."
     return Learner(guess), f"명단에서 '{guess}'을(를) 찾지 못했습니다."
+
+
+def _stands_in(text: str, key: str) -> bool:
+    """Whether a long key that is no single word (an address, ``kim-jm``, a number right before a name) is in a text, and not in a longer word."""
+    letter = "[0-9A-Za-z@]" if key.isdigit() else r"(?:[^\W_]|@)"
+    return len(key) > 5 and key in text and re.search(rf"(?<!{letter}){re.escape(key)}(?!{letter})", text) is not None
 
 
 def guess_name(path: PurePath, slugs: Iterable[str]) -> str:
