@@ -22,7 +22,7 @@ from residual_lab.grading.exercise import find_exercises
 from residual_lab.grading.grade import Grader
 from residual_lab.grading.reference import Expected
 from residual_lab.grading.roster import BadRoster, Learner, find_learner, guess_name, read_roster
-from residual_lab.grading.sandbox import Protection
+from residual_lab.grading.sandbox import Limits, Protection
 
 
 def by_reading(notebooks, protection, limits, on_done, stop=None, warm=None):
@@ -201,6 +201,16 @@ def test_a_changed_submission_or_exercise_is_graded_again(course, handed_in, tmp
     changed = batch_of(course, handed_in, tmp_path / "out")
     changed.run()
     assert changed.resumed == 0
+
+
+def test_other_limits_or_another_version_of_the_course_grade_again(course, handed_in, tmp_path):
+    batch_of(course, handed_in, tmp_path / "out").run()
+    longer = batch_of(course, handed_in, tmp_path / "out")
+    longer.grader.limits = Limits(cell_seconds=2 * Limits.cell_seconds)
+    longer.run()
+    newer = batch_of(course, handed_in, tmp_path / "out", version="another")
+    newer.run()
+    assert (longer.resumed, newer.resumed) == (0, 0)
 
 
 def test_a_torn_state_file_is_not_believed(course, handed_in, tmp_path):

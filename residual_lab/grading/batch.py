@@ -13,6 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from .cluster import fingerprint
 from .exercise import Exercise
 from .grade import Grader
 from .roster import Learner, find_learner, normal
@@ -63,6 +64,8 @@ class Batch:
     problems: list[str] = field(default_factory=list)
     resumed: int = 0
     stop: threading.Event = field(default_factory=threading.Event)
+    version: str = field(default_factory=fingerprint)
+    """Of the package: what another version gave is graded again."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def run(self, on_result: Callable[[Result, int, int], None] = lambda result, done, total: None) -> list[Result]:
@@ -162,7 +165,8 @@ class Batch:
 
     def _key(self, path: Path, exercise: Exercise) -> str:
         inside = path.relative_to(self.folder).as_posix().encode("utf-8", "surrogateescape")
-        parts = [inside, hashlib.sha256(path.read_bytes()).digest(), exercise.fingerprint.encode(), self.grader.protection.name.encode()]
+        by = (self.version, exercise.fingerprint, self.grader.protection.name, self.grader.limits)
+        parts = [inside, hashlib.sha256(path.read_bytes()).digest(), repr(by).encode()]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
 
     def _kept(self, key: str) -> Result | None:
