@@ -297,11 +297,26 @@ def test_moodle_gets_points_and_feedback_together(course, handed_in, tmp_path):
     assert (first["ID number"], first["Email address"], first["01_small"]) == ("101", "h@x.kr", "5") and "1-1 맞음" in first["01_small feedback"]
 
 
-def test_a_wrong_sheet_for_canvas_is_refused(tmp_path):
+def test_a_wrong_sheet_for_canvas_is_refused_before_anything_is_graded(course, handed_in, tmp_path, capsys, without_reference):
     path = tmp_path / "x.csv"
-    path.write_text("a,b\n")
-    with pytest.raises(BadRoster, match="Student"):
-        lms.canvas(path, [], [])
+    for raw in ("a,b\n".encode(), "Student,ID\n김하나,1\n".encode("cp949")):
+        path.write_bytes(raw)
+        assert command(course, handed_in, "--out", tmp_path / "out", "--canvas", path, "--cold") == 1
+        assert "Canvas에서 내보낸" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_a_report_that_cannot_be_written_is_named_and_the_others_are_written(course, handed_in, tmp_path, capsys, without_reference):
+    out = tmp_path / "out"
+    (out / "grades.csv").mkdir(parents=True)
+    assert command(course, handed_in, "--out", out, "--cold") == 1
+    assert "grades.csv" in capsys.readouterr().err
+    assert len(list((out / "learners").glob("*.html"))) == 3 and (out / "index.html").exists() and (out / "results.json").exists()
+    closed, fifty = tmp_path / "closed", tmp_path / "result.json"
+    closed.write_text("")
+    one = ("김하나_01_small.ipynb", "--gradescope", closed / "results.json", "--classroom50", fifty, "--cold")
+    assert command(course, handed_in / one[0], *one[1:]) == 1
+    said = capsys.readouterr()
+    assert str(closed / "results.json") in said.err and "5/5" in said.out and fifty.exists()
 
 
 def test_grading_loads_neither_torch_nor_a_grammar_of_addresses():

@@ -51,19 +51,20 @@ def run(args: argparse.Namespace, root: Path = CHECKOUT) -> int:
         return 2
     try:
         exercises, roster = find_exercises(root), read_roster(args.roster) if args.roster else []
+        sheet = lms.read_canvas(args.canvas) if args.canvas else None
         limits = Limits(cell_seconds=args.timeout, cpu_seconds=int(2 * args.timeout))
         with Cluster(args.scheduler, args.sandbox, required=args.require_sandbox) if args.scheduler else nullcontext() as cluster:
             protection = cluster.protection if cluster else sandbox.choose(args.sandbox, required=args.require_sandbox)
             grader = Grader(exercises, protection, limits)
             grader.use_warm, grader.cluster = not args.cold, cluster
             print(f"보호: {protection.label}", flush=True)
-            return _class(args, grader, paths[0], roster) if folders else _files(args, grader, paths)
+            return _class(args, grader, paths[0], roster, sheet) if folders else _files(args, grader, paths, sheet)
     except (NotebookError, NoSandbox, NoCluster, BadRoster) as problem:
         print(problem, file=sys.stderr)
         return 1
 
 
-def _files(args: argparse.Namespace, grader: Grader, paths: list[Path]) -> int:
+def _files(args: argparse.Namespace, grader: Grader, paths: list[Path], sheet: list[list[str]] | None) -> int:
     results = []
     for path in paths:
         print(f"\n{path}", flush=True)
@@ -73,19 +74,18 @@ def _files(args: argparse.Namespace, grader: Grader, paths: list[Path]) -> int:
             print(f"※ {note}")
         if result.tasks:
             print(reports.table(result))
-    for place, spell in ((args.gradescope, lms.gradescope), (args.classroom50, lms.classroom50)):
-        if place and len(results) == 1:
-            reports.write_text(place, spell(results[0]))
+    spelled = {place: spell(results[0]) for place, spell in ((args.gradescope, lms.gradescope), (args.classroom50, lms.classroom50)) if place and len(results) == 1}
     if args.out:
-        _write(args, results, [], grader, [])
-    return 0 if all(result.tasks for result in results) else 1
+        spelled |= _reports(args, results, [], grader, [], sheet)
+    written = _write(spelled)
+    return 0 if written and all(result.tasks for result in results) else 1
 
 
 def _tell(task: TaskResult) -> None:
     print(f"  {task.task}  {LABELS[task.status]}", flush=True)
 
 
-def _class(args: argparse.Namespace, grader: Grader, folder: Path, roster: list[Learner]) -> int:
+def _class(args: argparse.Namespace, grader: Grader, folder: Path, roster: list[Learner], sheet: list[list[str]] | None) -> int:
     jobs = args.jobs or (grader.cluster.threads if grader.cluster else min(8, os.cpu_count() or 1))
     batch = Batch(grader, folder, args.out, roster, max(1, jobs))
     start = time.monotonic()
@@ -104,32 +104,42 @@ def _class(args: argparse.Namespace, grader: Grader, folder: Path, roster: list[
         return 130
     finally:
         signal.signal(signal.SIGTERM, old)
-        if batch.results:
-            _write(args, batch.ordered(), batch.problems, grader, roster)
+        written = not batch.results or _write(_reports(args, batch.ordered(), batch.problems, grader, roster, sheet))
     if batch.resumed:
         print(f"지난번에 끝난 {batch.resumed}개는 다시 채점하지 않았습니다.")
     for problem in batch.problems:
         print(f"※ {problem}")
     print(f"{len(batch.results)}개를 채점했습니다({time.monotonic() - start:.0f}초). 결과: {args.out}")
-    return 0
+    return 0 if written else 1
 
 
-def _write(args: argparse.Namespace, results: list[Result], problems: list[str], grader: Grader, roster: list[Learner]) -> None:
-    """Every report; one that cannot be written is told, and the others are still tried."""
+def _reports(args: argparse.Namespace, results: list[Result], problems: list[str], grader: Grader, roster: list[Learner],
+             sheet: list[list[str]] | None) -> dict[Path, str]:
+    """Every report of the result folder; what found no place in Canvas's sheet is added to ``problems``."""
     out = args.out
-    files = {out / "junit.xml": reports.junit_xml(results)}
+    files = {out / "grades.csv": "\ufeff" + reports.grades_csv(results)}  # without the mark Excel takes Korean for something else
+    files[out / "junit.xml"] = reports.junit_xml(results)
     files |= {out / "learners" / html.file_name(*who): html.learner_page(own) for who, own in reports.by_learner(results).items()}
     if args.moodle:
         files[out / "moodle.csv"] = lms.moodle(results, roster)
-    if args.canvas:
-        filled, unplaced = lms.canvas(args.canvas, results, roster)
-        files[out / "canvas.csv"] = filled
+    if sheet:
+        files[out / "canvas.csv"], unplaced = lms.canvas(sheet, results, roster)
         problems += unplaced
     files[out / "results.json"] = reports.results_json(results, problems, grader.protection.name)
     files[out / "index.html"] = html.class_page(results, problems, grader.protection)
-    try:
-        reports.write_text(out / "grades.csv", reports.grades_csv(results), "utf-8-sig")
-        for path, text in files.items():
+    return files
+
+
+def _write(files: dict[Path, str]) -> bool:
+    """Whether all could be written; what cannot is told, and the others are still tried."""
+    failed: dict[str, list[str]] = {}
+    for path, text in files.items():
+        try:
             reports.write_text(path, text)
-    except OSError as error:
-        print(f"결과를 모두 쓰지 못했습니다({error.strerror}): {error.filename or out}. 자리를 비우고 같은 명령을 다시 실행하십시오.", file=sys.stderr)
+        except OSError as error:
+            failed.setdefault(error.strerror, []).append(str(path))
+    for why, paths in failed.items():
+        more = f" 외 {len(paths) - 3}개" if len(paths) > 3 else ""
+        print(f"쓰지 못한 결과가 있습니다({why}): {', '.join(paths[:3])}{more}. 디스크에 자리가 있고 폴더에 쓸 수 있는지, 다른 프로그램이 그 파일을 열고 있지 않은지 보고 "
+              "같은 명령을 다시 실행하십시오.", file=sys.stderr)
+    return not failed

@@ -16,18 +16,23 @@ from .roster import BadRoster, Learner, normal
 from .verdict import LABELS, PASSED, Result
 
 
-def canvas(exported: Path, results: Sequence[Result], roster: Sequence[Learner]) -> tuple[str, list[str]]:
-    """The grade sheet that Canvas exported, with our columns filled; and in Korean what found no place in it.
+def read_canvas(exported: Path) -> list[list[str]]:
+    """Rows of the grade sheet that Canvas exported, its headings first."""
+    try:
+        rows = list(csv.reader(io.StringIO(exported.read_text(encoding="utf-8-sig"))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadRoster(f"Canvas에서 내보낸 표 {exported}을(를) 읽을 수 없습니다. Canvas에서 성적표를 다시 내보내 그 CSV를 그대로 주십시오.") from error
+    if not rows or "Student" not in rows[0] or "ID" not in rows[0]:
+        raise BadRoster(f"{exported}이(가) Canvas에서 내보낸 성적표가 아닙니다(첫 줄에 Student와 ID가 있어야 합니다).")
+    return rows
+
+
+def canvas(rows: list[list[str]], results: Sequence[Result], roster: Sequence[Learner]) -> tuple[str, list[str]]:
+    """The sheet that Canvas exported, with our columns filled; and in Korean what found no place in it.
 
     A column is an exercise's if its heading has the slug or the number (``03_gradient_flow (1234)``, ``연습 03``). No
     column is added (Canvas would make a new assignment of it), and rows are neither added nor moved.
     """
-    try:
-        rows = list(csv.reader(io.StringIO(exported.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadRoster(f"Canvas에서 내보낸 표 {exported}을(를) 읽을 수 없습니다.") from error
-    if not rows or "Student" not in rows[0] or "ID" not in rows[0]:
-        raise BadRoster(f"{exported}이(가) Canvas에서 내보낸 성적표가 아닙니다(첫 줄에 Student와 ID가 있어야 합니다).")
     heads, problems = rows[0], []
     keys = [heads.index(name) for name in ("SIS User ID", "SIS Login ID", "ID", "Student") if name in heads]
     columns = {slug: _column(heads, slug) for slug in dict.fromkeys(r.exercise for r in results if r.exercise)}

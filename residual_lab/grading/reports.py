@@ -42,12 +42,12 @@ def padded(text: str, columns: int) -> str:
     return text + " " * (columns - width(text))
 
 
-def write_text(path: Path, text: str, encoding: str = "utf-8") -> None:
+def write_text(path: Path, text: str) -> None:
     """Whole or not at all: a report is never half written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     try:
-        new.write_text(text, encoding=encoding, errors="replace", newline="\n")
+        new.write_text(text, encoding="utf-8", errors="replace", newline="\n")
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
