@@ -290,6 +290,31 @@ def test_the_command_says_what_it_needs(course, handed_in, tmp_path, capsys, mon
     assert "--require-sandbox" in capsys.readouterr().err
 
 
+def test_single_files_find_their_learners_in_the_roster(course, tmp_path, capsys, without_reference):
+    roster, canvas, out = tmp_path / "roster.csv", tmp_path / "canvas.csv", tmp_path / "out"
+    roster.write_text("학번,이름\n101,김하나\n102,이두리\n", encoding="utf-8")
+    canvas.write_text("Student,ID,SIS User ID,01_small (77)\n김하나,1,101,\n이두리,2,102,\n", encoding="utf-8")
+    files = [write_submission(tmp_path / name, *RIGHT.values()) for name in ("102_01_small.ipynb", "모름_01_small.ipynb")]
+    assert command(course, *files, "--roster", roster, "--canvas", canvas, "--moodle", "--out", out, "--cold") == 0
+    assert "명단에서 '모름'을(를) 찾지 못했습니다" in (said := capsys.readouterr().out) and "Canvas 표에서 '모름'" in said
+    assert [row[3] for row in csv.reader((out / "canvas.csv").open(encoding="utf-8"))] == ["01_small (77)", "", "5"]
+    assert "102,,이두리,5" in (out / "moodle.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["in", "--out", "out", "--gradescope", "x.json"], "노트북을 하나만"), (["in", "--out", "out", "--classroom50", "x.json"], "노트북을 하나만"),
+        (["one.ipynb", "two.ipynb", "--gradescope", "x.json"], "노트북을 하나만"), (["one.ipynb", "--moodle"], "--out 폴더를"),
+        (["one.ipynb", "--canvas", "x.csv"], "--out 폴더를"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(course, tmp_path, capsys, monkeypatch, given, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in").mkdir()
+    assert command(course, *given) == 2 and says in capsys.readouterr().err
+
+
 def test_moodle_gets_points_and_feedback_together(course, handed_in, tmp_path):
     results = batch_of(course, handed_in, tmp_path / "out", roster=[Learner("김하나", "101", "", "h@x.kr"), Learner("이두리", "102")]).run()
     rows = list(csv.DictReader(io.StringIO(lms.moodle(results, [Learner("김하나", "101", "", "h@x.kr")]))))

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from residual_lab.notebooks.text import NotebookError
@@ -18,7 +19,7 @@ from .batch import Batch
 from .cluster import Cluster, NoCluster
 from .exercise import find_exercises
 from .grade import Grader
-from .roster import BadRoster, Learner, normal, read_roster
+from .roster import BadRoster, Learner, find_learner, normal, read_roster
 from .sandbox import Limits, NoSandbox
 from .verdict import LABELS, Result, TaskResult
 
@@ -45,6 +46,12 @@ def run(args: argparse.Namespace, root: Path = CHECKOUT) -> int:
     if folders and (len(paths) > 1 or args.out is None):
         print("폴더는 하나만, --out 폴더와 함께 주십시오. 예: residual-lab grade submissions --out results", file=sys.stderr)
         return 2
+    if (args.gradescope or args.classroom50) and (folders or len(paths) > 1):
+        print("--gradescope와 --classroom50은 노트북 하나를 채점할 때만 씁니다. 노트북을 하나만 주거나 이 옵션을 빼십시오.", file=sys.stderr)
+        return 2
+    if (args.moodle or args.canvas) and args.out is None:
+        print("--moodle과 --canvas의 표는 결과 폴더에 씁니다. --out 폴더를 함께 주십시오. 예: --out results", file=sys.stderr)
+        return 2
     missing = [path for path in paths if not path.exists()]
     if missing:
         print(f"없는 파일입니다: {', '.join(map(str, missing))}", file=sys.stderr)
@@ -58,26 +65,31 @@ def run(args: argparse.Namespace, root: Path = CHECKOUT) -> int:
             grader = Grader(exercises, protection, limits)
             grader.use_warm, grader.cluster = not args.cold, cluster
             print(f"보호: {protection.label}", flush=True)
-            return _class(args, grader, paths[0], roster, sheet) if folders else _files(args, grader, paths, sheet)
+            return _class(args, grader, paths[0], roster, sheet) if folders else _files(args, grader, paths, roster, sheet)
     except (NotebookError, NoSandbox, NoCluster, BadRoster) as problem:
         print(problem, file=sys.stderr)
         return 1
 
 
-def _files(args: argparse.Namespace, grader: Grader, paths: list[Path], sheet: list[list[str]] | None) -> int:
+def _files(args: argparse.Namespace, grader: Grader, paths: list[Path], roster: list[Learner], sheet: list[list[str]] | None) -> int:
     results = []
     for path in paths:
         print(f"\n{path}", flush=True)
-        result = grader.result(path, normal(path.stem), _tell)
+        learner, doubt = find_learner(Path(path.name), grader.exercises, roster) if roster else (Learner(normal(path.stem)), None)
+        result = grader.result(path, learner.label, _tell)
+        result = replace(result, learner_id=learner.id, notes=[*([doubt] if doubt else []), *result.notes])
         results.append(result)
         for note in result.notes:
             print(f"※ {note}")
         if result.tasks:
             print(reports.table(result))
-    spelled = {place: spell(results[0]) for place, spell in ((args.gradescope, lms.gradescope), (args.classroom50, lms.classroom50)) if place and len(results) == 1}
+    problems: list[str] = []
+    spelled = {place: spell(results[0]) for place, spell in ((args.gradescope, lms.gradescope), (args.classroom50, lms.classroom50)) if place}
     if args.out:
-        spelled |= _reports(args, results, [], grader, [], sheet)
+        spelled |= _reports(args, results, problems, grader, roster, sheet)
     written = _write(spelled)
+    for problem in problems:
+        print(f"※ {problem}")
     return 0 if written and all(result.tasks for result in results) else 1
 
 
