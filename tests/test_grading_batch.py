@@ -23,6 +23,7 @@ from residual_lab.grading.grade import Grader
 from residual_lab.grading.reference import Expected
 from residual_lab.grading.roster import BadRoster, Learner, find_learner, guess_name, read_roster
 from residual_lab.grading.sandbox import Limits, Protection
+from residual_lab.paths import CHECKOUT
 
 
 def by_reading(notebooks, protection, limits, on_done, stop=None, warm=None):
@@ -313,6 +314,19 @@ def test_an_option_that_would_do_nothing_is_refused(course, tmp_path, capsys, mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     assert command(course, *given) == 2 and says in capsys.readouterr().err
+
+
+def test_as_many_at_once_as_the_help_says(course, handed_in, tmp_path, capsys, monkeypatch, without_reference):
+    seen = []
+    monkeypatch.setattr(cli, "Batch", lambda grader, folder, out, roster, jobs: seen.append(jobs) or Batch(grader, folder, out, roster, 1))
+    for cores in (64, 2):
+        monkeypatch.setattr(cli.os, "cpu_count", lambda cores=cores: cores)
+        command(course, handed_in, "--out", tmp_path / "out", "--cold")
+    assert seen == [8, 2]
+    with pytest.raises(SystemExit):
+        top.parser("grade").parse_args(["grade", "--help"])
+    told = " ".join(capsys.readouterr().out.split()), (CHECKOUT / "instructors/grading.md").read_text(encoding="utf-8")
+    assert all("코어 수, 8까지" in text for text in told)
 
 
 def test_moodle_gets_points_and_feedback_together(course, handed_in, tmp_path):

@@ -23,6 +23,9 @@ from .roster import BadRoster, Learner, find_learner, normal, read_roster
 from .sandbox import Limits, NoSandbox
 from .verdict import LABELS, Result, TaskResult
 
+MOST_JOBS = 8
+"""At once, where nobody said how many: each takes memory too."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="경로", help="연습 노트북(.ipynb)이나 제출을 모은 폴더")
@@ -34,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classroom50", type=Path, metavar="파일", help="Classroom 50의 result.json으로 씁니다(파일 하나를 채점할 때)")
     parser.add_argument("--require-sandbox", action="store_true", help="샌드박스(bubblewrap이나 docker)가 없으면 채점하지 않습니다")
     parser.add_argument("--sandbox", choices=["bwrap", "docker", "plain"], metavar="이름", help="쓸 보호: bwrap, docker, plain(없으면 고릅니다)")
-    parser.add_argument("--jobs", type=int, metavar="수", help="한꺼번에 채점할 수(기본: 코어 수)")
+    parser.add_argument("--jobs", type=int, metavar="수", help=f"한꺼번에 채점할 수(기본: 코어 수, {MOST_JOBS}까지. --scheduler가 있으면 워커의 스레드 수)")
     parser.add_argument("--scheduler", metavar="주소", help="dask.distributed 스케줄러의 주소(예: tcp://10.0.0.5:8786). 그 워커들이 나누어 채점합니다")
     parser.add_argument("--cold", action="store_true", help="커널을 미리 데워 두지 않고 하나씩 새로 시작합니다(느리지만 결과는 같습니다)")
     parser.add_argument("--timeout", type=float, default=Limits.cell_seconds, metavar="초", help="셀 하나의 시간 제한(기본 60초)")
@@ -98,7 +101,7 @@ def _tell(task: TaskResult) -> None:
 
 
 def _class(args: argparse.Namespace, grader: Grader, folder: Path, roster: list[Learner], sheet: list[list[str]] | None) -> int:
-    jobs = args.jobs or (grader.cluster.threads if grader.cluster else min(8, os.cpu_count() or 1))
+    jobs = args.jobs or (grader.cluster.threads if grader.cluster else min(MOST_JOBS, os.cpu_count() or 1))
     batch = Batch(grader, folder, args.out, roster, max(1, jobs))
     start = time.monotonic()
 
