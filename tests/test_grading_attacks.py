@@ -144,6 +144,18 @@ def test_without_a_sandbox_it_says_so_and_can_refuse(monkeypatch):
         sandbox.choose("plain", required=True)
 
 
+@pytest.mark.parametrize(("system", "name"), [("linux", "docker"), ("darwin", "plain"), ("win32", "plain")])
+def test_docker_is_used_on_linux_alone(monkeypatch, system, name):
+    monkeypatch.setattr(sandbox, "_working", sandbox._working.__wrapped__)
+    monkeypatch.setattr(sandbox.sys, "platform", system)
+    monkeypatch.setattr(sandbox.shutil, "which", lambda program: program if program == "docker" else None)
+    monkeypatch.setattr(sandbox, "_succeeds", lambda arguments: True)
+    assert sandbox.choose().name == name
+    if name == "plain":
+        with pytest.raises(sandbox.NoSandbox, match="WSL에서 채점"):
+            sandbox.choose("docker")
+
+
 def test_docker_gets_no_network_no_solution_and_limits(tmp_path):
     line = sandbox.command(sandbox.Protection("docker"), ["python", "-f", "x"], tmp_path, Limits(), name="one")
     text = " ".join(line)

@@ -1,4 +1,4 @@
-"""What a learner's kernel is kept in: bubblewrap, docker, or, where there is neither, a plain process under limits."""
+"""What a learner's kernel is kept in: on Linux bubblewrap or docker, and where there is neither a plain process under limits."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 DOCKER_IMAGE = "debian:stable-slim"
 """Any image will do: Python and the packages are this machine's own, mounted read-only."""
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts")
+ADVICE = ("Debian·Ubuntu에서는 'sudo apt install bubblewrap'을 실행하십시오. macOS와 Windows에는 샌드박스가 없습니다. "
+          "리눅스 가상 머신이나 WSL에서 채점하십시오.")
 FIRST_UID = 61_000
 """Started by root, every kernel gets a user of its own, so that limits on processes count for it alone."""
 
@@ -77,9 +79,9 @@ def choose(wanted: str | None = None, *, required: bool = False) -> Protection:
                 break
             return protection
     if wanted and wanted != "plain":
-        raise NoSandbox(f"{wanted}을(를) 이 컴퓨터에서 쓸 수 없습니다.")
+        raise NoSandbox(f"{wanted}을(를) 이 컴퓨터에서 쓸 수 없습니다. {ADVICE}")
     if required:
-        raise NoSandbox("샌드박스가 없어 채점하지 않았습니다(--require-sandbox). Debian·Ubuntu에서는 'sudo apt install bubblewrap'을 실행하십시오.")
+        raise NoSandbox(f"샌드박스가 없어 채점하지 않았습니다(--require-sandbox). {ADVICE}")
     return Protection("plain")
 
 
@@ -87,11 +89,10 @@ def choose(wanted: str | None = None, *, required: bool = False) -> Protection:
 def _working(name: str) -> Protection | None:
     if name == "plain":
         return Protection("plain")
-    if name == "docker":
-        asked = ["docker", "info", "--format", "{{.ID}}"]
-        return Protection("docker") if shutil.which("docker") and _succeeds(asked) else None
-    if sys.platform != "linux" or not shutil.which("bwrap"):
+    if sys.platform != "linux" or not shutil.which(name):  # a container is Linux too, and would be given this machine's Python
         return None
+    if name == "docker":
+        return Protection("docker") if _succeeds(["docker", "info", "--format", "{{.ID}}"]) else None
     for as_user in (True, False) if os.getuid() == 0 else (False,):
         protection = Protection("bwrap", as_user)
         if _succeeds([*bubblewrap(protection, None), sys.executable, "-s", str(LAUNCHER), json.dumps({"uid": FIRST_UID} if as_user else {})]):
