@@ -5,20 +5,26 @@ be reached is tried in kernels that start cold too: the two are shut in by diffe
 time is up, until a process is gone), so the runs go side by side.
 """
 
+import asyncio
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import grading_attacks as attacks
 import psutil
 import pytest
 from grading_course import RIGHT, write_course, write_submission
+from jupyter_client.provisioning import local_provisioner
 
-from residual_lab.grading import html, reports, sandbox
+from residual_lab.grading import html, provisioner, reports, sandbox
 from residual_lab.grading.exercise import find_exercises
 from residual_lab.grading.grade import Grader
 from residual_lab.grading.sandbox import Limits
@@ -154,6 +160,24 @@ def test_docker_is_used_on_linux_alone(monkeypatch, system, name):
     if name == "plain":
         with pytest.raises(sandbox.NoSandbox, match="WSL에서 채점"):
             sandbox.choose("docker")
+
+
+def test_a_kernel_is_interrupted_and_ended_with_its_children_where_there_is_no_sigkill(monkeypatch):
+    """As on Windows."""
+    without = SimpleNamespace(SIGINT=signal.SIGINT, SIGTERM=signal.SIGTERM)
+    for module in (provisioner, local_provisioner):
+        monkeypatch.setattr(module, "signal", without)
+    code = "import subprocess, sys\nchild = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n" \
+           "try:\n    print(child.pid, flush=True)\n    child.wait(60)\nexcept KeyboardInterrupt:\n    print('interrupted', flush=True)\nchild.wait(60)"
+    kernel = provisioner.GradingProvisioner()
+    kernel.kept_in = sandbox.Protection("plain")
+    kernel.process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(kernel.process.stdout.readline()))
+    asyncio.run(kernel.send_signal(signal.SIGINT))
+    assert kernel.process.stdout.readline() == "interrupted\n"
+    asyncio.run(kernel.kill())
+    assert kernel.process.wait(20)
+    assert all(left.status() == psutil.STATUS_ZOMBIE for left in psutil.wait_procs([child], 5)[1])
 
 
 def test_docker_gets_no_network_no_solution_and_limits(tmp_path):

@@ -113,12 +113,13 @@ class GradingProvisioner(LocalProvisioner):
                     pass
         return total
 
-    async def send_signal(self, signum: int) -> None:
-        if signum == signal.SIGKILL and self.process and not isinstance(self.process, Kernel):
+    async def kill(self, restart: bool = False) -> None:
+        """With all that the kernel started: a signal to its group, which Windows has not, would miss some."""
+        if self.process and not isinstance(self.process, Kernel):
             _kill_descendants(self.process.pid)
             if self.kept_in.name == "docker":
                 subprocess.run(["docker", "kill", self.container], capture_output=True, check=False)
-        await super().send_signal(signum)
+        await super().kill(restart=restart)
 
     async def cleanup(self, restart: bool = False) -> None:
         await super().cleanup(restart=restart)
