@@ -145,6 +145,22 @@ def test_only_answers_that_are_used_run_in_a_tasks_kernel():
     assert needed("5", {"5": "z", "6": "while True: pass"}) == ["5"]
 
 
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("import residual_lab", True), ("import math, residual_lab.blocks.resnet as r", True), ("def f():\n    from residual_lab import memory", True),
+        ("from residual_lab.checks.base import require", True), ("import importlib\nimportlib.import_module('residual_lab.blocks')", True),
+        ("from importlib import import_module\nimport_module(name='residual_lab')", True), ("__import__('residual_lab.memory')", True),
+        ("%matplotlib inline\nfrom residual_lab import memory", True), ("from residual_lab import memory\nx = " + "-" * 90_000 + "1", True),
+        ("import math\n'\\d residual_lab'  # residual_lab", False), ("import residual_laboratory\nfrom . import x", False),
+        ("open('residual_lab')\n__import__(name)", False), ("%matplotlib inline\nimport math", False), ("(" * 90_000, False),
+    ],
+)
+def test_an_answer_that_imports_the_course_is_known(grader, tmp_path, recwarn, source, told):
+    found = opened(grader, tmp_path, f"# 과제 1-1\n{source}", RIGHT["1-2"])
+    assert found.importing == ({"1-1"} if told else set()) and not recwarn.list
+
+
 @pytest.mark.parametrize("text", [" " * 90_000, "\n" * 90_000, "a, " * 30_000, "(" * 90_000, "x:" * 45_000, "import " * 12_000, "= " * 45_000])
 def test_no_text_makes_the_search_for_names_slow(text):
     start = time.process_time()

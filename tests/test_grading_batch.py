@@ -283,6 +283,21 @@ def test_the_command_for_a_file_prints_a_table(course, handed_in, tmp_path, caps
     assert all(set(test) == {"test-name", "passed", "score", "max-score"} for test in given["tests"])
 
 
+def test_an_answer_that_imports_the_course_is_told_and_keeps_its_points(course, tmp_path, capsys, monkeypatch, without_reference):
+    monkeypatch.setitem(RIGHT, "1-1", RIGHT["1-1"] + "\nfrom residual_lab.checks import base")
+    path, out = write_submission(tmp_path / "in" / "김하나_01_small.ipynb", *RIGHT.values()), tmp_path / "out"
+    for _ in ("graded", "resumed"):
+        assert command(course, tmp_path / "in", "--out", out, "--cold") == 0
+        said = capsys.readouterr().out
+        assert "5/5점" in said and said.count("※") == said.count("※ 1-1: 답 셀이 과정 패키지(residual_lab)를 불러옵니다") == 1
+        page = next((out / "learners").glob("*.html")).read_text(encoding="utf-8")
+        assert page.count("불러옵니다") == 1 and page.index("1-1") < page.index("불러옵니다") < page.index("1-2")
+        assert '<td class="n">1</td><td class="n">1</td>' in (out / "index.html").read_text(encoding="utf-8")
+    command(course, path, "--cold")
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows if "불러옵니다" in row] == ["1-1"]
+
+
 def test_the_command_says_what_it_needs(course, handed_in, tmp_path, capsys, monkeypatch):
     assert command(course, handed_in) == 2 and "--out" in capsys.readouterr().err
     assert command(course, tmp_path / "없음.ipynb") == 2 and "없는 파일" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from residual_lab.grading import sandbox
 from residual_lab.grading.compose import reference_notebook
 from residual_lab.grading.exercise import read_exercise
 from residual_lab.grading.grade import Grader
+from residual_lab.grading.submission import imports_course
 from residual_lab.grading.verdict import without_running
 from residual_lab.notebooks import execute, exercise, text
 from residual_lab.paths import CHECKOUT
@@ -22,6 +23,12 @@ each_solution = pytest.mark.parametrize("source", SOLUTIONS, ids=lambda source: 
 def test_every_task_has_a_grade_cell(source):
     missing = [task.name for task in exercise.read_tasks(source) if task.grade is None]
     assert not missing, f"{source.name}.md: 과제 {', '.join(missing)}에 채점 셀이 없습니다. CONTRIBUTING.md의 「채점 셀」을 보십시오."
+
+
+@each_solution
+def test_no_solution_needs_the_import_that_an_instructor_is_told_of(source):
+    told = [task.name for task in read_exercise(source).tasks if imports_course(task.solution)]
+    assert not told, f"{source.name}.md: 과제 {', '.join(told)}의 답 셀이 residual_lab을 불러옵니다. 주어진 셀에서 불러오십시오."
 
 
 @each_solution

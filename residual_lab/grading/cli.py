@@ -110,6 +110,9 @@ def _class(args: argparse.Namespace, grader: Grader, folder: Path, roster: list[
         left = f", 남은 시간 {(time.monotonic() - start) / fresh * (total - done):.0f}초쯤" if fresh > 2 and done < total else ""
         said = f"{result.points}/{result.maximum}점" if result.tasks else "채점하지 못함: " + " ".join(result.notes)
         print(f"[{done}/{total}] {result.learner} · {result.exercise or result.file}  {said}{left}", flush=True)
+        for task in result.tasks:
+            if task.note:
+                print(f"  ※ {task.task}: {task.note}", flush=True)
 
     old = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

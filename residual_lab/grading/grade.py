@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import session
@@ -15,7 +15,7 @@ from .exercise import Exercise
 from .reference import Expected, find_expected
 from .sandbox import Limits, Protection
 from .submission import Submission, Unreadable, read_cells, take_answers, which_exercise
-from .verdict import Result, TaskResult, judge, unreadable, without_running
+from .verdict import IMPORTS_COURSE, Result, TaskResult, judge, unreadable, without_running
 from .warm import AT_FIRST_USE, MODULES, Warm
 
 
@@ -78,7 +78,8 @@ class Grader:
 
         def heard(name: str, said: session.Heard | None) -> None:
             key, task = owners[name]
-            on_task(key, judge(task, said, self.limits.cell_seconds))
+            note = IMPORTS_COURSE if task.name in work[key][1].importing else ""
+            on_task(key, replace(judge(task, said, self.limits.cell_seconds), note=note))
 
         if not notebooks:
             lost = set()

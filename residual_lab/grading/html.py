@@ -42,9 +42,10 @@ def learner_page(results: Sequence[Result]) -> str:
         rows = []
         for t in r.tasks:
             kind = "passed" if t.status == PASSED else "lost"
-            hint = f'<br><span class="hint">검사의 말: {escape(t.hint)}</span>' if t.hint else ""
+            hint = f'<span class="hint">검사의 말: {escape(t.hint)}</span>' if t.hint else ""
+            said = "<br>".join(filter(None, [escape(t.reason), hint, t.note and f"※ {escape(t.note)}"]))
             rows.append(f'<tr><th scope="row">{escape(t.task)} {escape(t.title)}</th><td class="n">{t.points}/{t.maximum}</td>'
-                        f'<td class="{kind}">{LABELS[t.status]}</td><td>{escape(t.reason)}{hint}</td></tr>')
+                        f'<td class="{kind}">{LABELS[t.status]}</td><td>{said}</td></tr>')
         if rows:
             parts.append('<table><thead><tr><th scope="col">과제</th><th scope="col" class="n">점수</th><th scope="col">결과</th>'
                          f'<th scope="col">이유</th></tr></thead><tbody>{"".join(rows)}</tbody></table>')
@@ -60,7 +61,7 @@ def class_page(results: Sequence[Result], problems: Sequence[str], protection: P
         parts.append(f"<h2>{escape(title)}</h2>" + _tasks_table(results, exercise))
     rows = []
     for (learner, learner_id), own in sorted(learners.items()):
-        points, most, notes = sum(r.points for r in own), sum(r.maximum for r in own), sum(len(r.notes) for r in own)
+        points, most, notes = sum(r.points for r in own), sum(r.maximum for r in own), sum(len(r.notes) + sum(bool(t.note) for t in r.tasks) for r in own)
         link = f'learners/{file_name(learner, learner_id)}'
         rows.append(f'<tr><th scope="row"><a href="{escape(link)}">{escape(learner)}</a></th><td>{escape(learner_id)}</td><td class="n">{points}/{most}</td>'
                     f'<td class="n">{len(own)}</td><td class="n">{notes or ""}</td></tr>')

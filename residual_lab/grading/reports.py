@@ -28,7 +28,8 @@ def table(result: Result) -> str:
     """Task, points and reason, aligned for a terminal that shows Hangul two columns wide."""
     rows = [("과제", "점수", "결과", "이유")]
     for task in result.tasks:
-        rows.append((f"{task.task} {task.title}".strip(), f"{task.points}/{task.maximum}", LABELS[task.status], task.hint or task.reason))
+        said = " ".join(filter(None, [task.hint or task.reason, task.note and f"※ {task.note}"]))
+        rows.append((f"{task.task} {task.title}".strip(), f"{task.points}/{task.maximum}", LABELS[task.status], said))
     rows.append(("합계", f"{result.points}/{result.maximum}", "", ""))
     widths = [max(width(row[column]) for row in rows) for column in range(3)]
     return "\n".join("  ".join(padded(row[column], widths[column]) for column in range(3)).rstrip() + (f"  {row[3]}" if row[3] else "") for row in rows)

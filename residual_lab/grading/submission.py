@@ -6,14 +6,17 @@ its id, by its tag and task, or by its first line (``# 과제 3-1``): Colab give
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import stat
+import warnings
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from residual_lab.notebooks.text import TASK
+from residual_lab.paths import PACKAGE
 
 from .exercise import Exercise, GradedTask
 
@@ -33,6 +36,8 @@ class Submission:
 
     answers: dict[str, str] = field(default_factory=dict)
     untouched: set[str] = field(default_factory=set)
+    importing: set[str] = field(default_factory=set)
+    """Tasks whose answer imports the course's package."""
     notes: list[str] = field(default_factory=list)
     """Korean: what an instructor should know of the file."""
 
@@ -122,6 +127,8 @@ def take_answers(cells: list[dict], exercise: Exercise, notes: list[str]) -> Sub
             taken.notes.append(f"과제 {task.name}의 답이 {len(changed[0]):,}자로 너무 깁니다({MAX_ANSWER:,}자까지).")
         else:
             taken.answers[task.name] = changed[0]
+            if imports_course(changed[0]):
+                taken.importing.add(task.name)
             if len({_plain(source) for source in changed}) > 1:
                 taken.notes.append(f"과제 {task.name}의 답 셀이 {len(changed)}개라서 맨 앞의 것을 채점했습니다.")
     return taken
@@ -145,6 +152,27 @@ def _candidates(cells: list[dict], task: GradedTask) -> list[str]:
 
 def _plain(source: str) -> str:
     return "\n".join(line.rstrip() for line in source.strip().split("\n"))
+
+
+def imports_course(source: str) -> bool:
+    """Whether an answer imports the course's package, as far as can be seen. What is no Python (it has magics) does if it names it."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return PACKAGE.name in source
+    return any(name.partition(".")[0] == PACKAGE.name for node in nodes for name in _imported(node))
+
+
+def _imported(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [node.module or ""]
+    if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in ("import_module", "__import__"):
+        return [given.value for given in (*node.args, *(more.value for more in node.keywords))
+                if isinstance(given, ast.Constant) and isinstance(given.value, str)]
+    return []
 
 
 _FUNCTION = re.compile(r"(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)")

@@ -18,6 +18,9 @@ LABELS = {
 }
 
 
+IMPORTS_COURSE = "답 셀이 과정 패키지(residual_lab)를 불러옵니다. 읽어 보십시오."
+
+
 @dataclass(frozen=True)
 class TaskResult:
     task: str
@@ -29,6 +32,8 @@ class TaskResult:
     hint: str = ""
     """What the exercise's own check said: it ran beside the learner's code and may be anything."""
     seconds: float = 0.0
+    note: str = ""
+    """For the instructor; it changes no points."""
 
 
 @dataclass
