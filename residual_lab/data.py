@@ -22,6 +22,7 @@ SHA256 = {
     "digits.npz": "b3b9c8cc11d765ce4264d8748bf3edbafa5038d91c93cf713ddbd6ae8652b410",
     "fashion_mnist_10k.npz": "a72fa80ba9a516f5e9d6e1a6abfe8c655e153d50a0952b68722015fa701aa57d",
 }
+REPAIR = "저장소를 다시 받거나 `git checkout -- assets/data`로 되돌려 주세요."
 FASHION_LABELS = ("티셔츠", "바지", "풀오버", "원피스", "코트", "샌들", "셔츠", "운동화", "가방", "앵클부츠")
 
 
@@ -83,13 +84,25 @@ def load_fashion(*, train: int = 8000, pool: int = 1) -> Task:
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    repair = "저장소를 다시 받거나 `git checkout -- assets/data`로 되돌려 주세요."
-    if not path.is_file():
-        raise DataError(f"데이터 파일이 없습니다: assets/data/{path.name}. {repair}")
-    if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256[path.name]:
-        raise DataError(f"데이터 파일이 손상되었거나 다른 파일입니다: assets/data/{path.name}. {repair}")
+    shipped(path, SHA256[path.name])
     try:
         with np.load(path) as archive:
             return archive["images"], archive["labels"]
     except (zipfile.BadZipFile, KeyError, ValueError) as problem:
-        raise DataError(f"데이터 파일을 읽을 수 없습니다: assets/data/{path.name} ({problem}). {repair}") from problem
+        raise DataError(f"데이터 파일을 읽을 수 없습니다: assets/data/{path.name} ({problem}). {REPAIR}") from problem
+
+
+def shipped(path: Path, sha256: str, *, lines: bool = False) -> bytes:
+    """A data file of the course; of text ``lines`` the ends are those of Unix, as git may have changed them.
+
+    Raises:
+        DataError: the file is missing or not the one that the course ships.
+    """
+    if not path.is_file():
+        raise DataError(f"데이터 파일이 없습니다: assets/data/{path.name}. {REPAIR}")
+    content = path.read_bytes()
+    if lines:
+        content = content.replace(b"\r\n", b"\n")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"데이터 파일이 손상되었거나 다른 파일입니다: assets/data/{path.name}. {REPAIR}")
+    return content

@@ -5,9 +5,7 @@ from __future__ import annotations
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from residual_lab.figures import PALETTE
-
-_INK = "#1b2430"
+from residual_lab.figures import INK, PALETTE
 
 
 def plain_and_residual_block() -> Figure:
@@ -20,10 +18,10 @@ def plain_and_residual_block() -> Figure:
             _box(ax, 0, y, text, filled=text.startswith("층"))
         for top, bottom in ((5.4, 4.5), (3.9, 3.5), (2.9, 2.5), (1.9, 1.45 if skip else 0.5), (-0.1, -0.5)):
             _arrow(ax, (0, top), (0, bottom))
-        ax.text(0.2, 5.25, "$x$", color=_INK, va="center")
+        ax.text(0.2, 5.25, "$x$", color=INK, va="center")
         if skip:
-            ax.text(0, 1.2, "＋", ha="center", va="center", fontsize=13, color=_INK,
-                    bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": _INK})
+            ax.text(0, 1.2, "＋", ha="center", va="center", fontsize=13, color=INK,
+                    bbox={"boxstyle": "circle,pad=0.15", "facecolor": "white", "edgecolor": INK})
             _arrow(ax, (0, 0.95), (0, 0.5))
             ax.plot([0, 1.7, 1.7], [5.0, 5.0, 1.2], color=PALETTE[1], linestyle="-", marker="none", linewidth=2.2)
             _arrow(ax, (1.7, 1.2), (0.23, 1.2), color=PALETTE[1], width=2.2)
@@ -33,9 +31,9 @@ def plain_and_residual_block() -> Figure:
 
 
 def _box(ax, x: float, y: float, text: str, *, filled: bool) -> None:
-    ax.text(x, y, text, ha="center", va="center", color="white" if filled else _INK,
+    ax.text(x, y, text, ha="center", va="center", color="white" if filled else INK,
             bbox={"boxstyle": "round,pad=0.35", "facecolor": PALETTE[0] if filled else "white", "edgecolor": PALETTE[0]})
 
 
-def _arrow(ax, start: tuple[float, float], end: tuple[float, float], *, color: str = _INK, width: float = 1.4) -> None:
+def _arrow(ax, start: tuple[float, float], end: tuple[float, float], *, color: str = INK, width: float = 1.4) -> None:
     ax.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "color": color, "linewidth": width, "shrinkA": 0, "shrinkB": 0})

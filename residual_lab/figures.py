@@ -31,7 +31,9 @@ PALETTE = ("#0072b2", "#c75300", "#00805c", "#b04a86", "#5c4300", "#1b2430")
 DASHES = ("-", (0, (5, 1.6)), (0, (1.2, 1.4)), (0, (6, 1.6, 1.2, 1.6)), (0, (9, 3)), (0, (3, 1.2, 1.2, 1.2, 1.2, 1.2)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
 
-_INK, _MUTED, _LINE = "#1b2430", "#566171", "#dde2e8"
+INK = "#1b2430"
+"""Of text and of what is neither series nor axis."""
+_MUTED, _LINE = "#566171", "#dde2e8"
 _UNSEEN = "display:inline-block;position:absolute;width:1px;height:1px;overflow:hidden;opacity:0"
 _PIXELS_PER_INCH = 96
 _STYLE = {
@@ -47,7 +49,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": _MUTED,
-    "axes.labelcolor": _INK,
+    "axes.labelcolor": INK,
     "axes.titlesize": 11.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -56,11 +58,11 @@ _STYLE = {
     "axes.axisbelow": True,
     "grid.color": _LINE,
     "grid.linewidth": 0.8,
-    "text.color": _INK,
+    "text.color": INK,
     "xtick.color": _MUTED,
     "ytick.color": _MUTED,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
     "lines.linewidth": 1.9,
     "lines.markersize": 5,
     "legend.frameon": False,
@@ -117,6 +119,9 @@ def show(fig, *, alt: str, caption: str) -> None:
     ``alt`` says what the picture shows to someone who cannot see it. It is the text/plain of the output and its
     ``alt`` metadata, from which the course's site makes the ``<img alt>``. JupyterLab and Colab have no way
     to give an image output an alt text, so the caption carries it for screen readers, out of sight.
+
+    Raises:
+        ValueError: an empty ``alt`` or ``caption``, or a letter that no font of the figure has (Korean).
     """
     if not alt.strip() or not caption.strip():
         raise ValueError("그림에는 alt(그림을 보지 못하는 사람을 위한 설명)와 caption(그림 설명)이 모두 있어야 합니다.")
@@ -187,7 +192,7 @@ def heat(
             form.format(value) if known else "발산",
             ha="center",
             va="center",
-            color=_readable_on(picture.to_rgba(value)) if known else _INK,
+            color=_readable_on(picture.to_rgba(value)) if known else INK,
             fontsize=9.5,
         )
         if not known:

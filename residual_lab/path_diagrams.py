@@ -7,9 +7,7 @@ from itertools import product
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from residual_lab.figures import PALETTE
-
-_INK = "#1b2430"
+from residual_lab.figures import INK, PALETTE
 
 
 def unravelled() -> Figure:
@@ -23,17 +21,17 @@ def unravelled() -> Figure:
 def _chain(ax) -> None:
     ax.set(xlim=(-1.9, 1.6), ylim=(-0.7, 6.9), title="블록 세 개")
     ax.axis("off")
-    _line(ax, (0, 0), (0, 6.3), _INK)
-    ax.text(0, -0.35, "$x$", ha="center", va="center", color=_INK)
-    ax.text(0, 6.6, "출력", ha="center", va="center", color=_INK)
+    _line(ax, (0, 0), (0, 6.3), INK)
+    ax.text(0, -0.35, "$x$", ha="center", va="center", color=INK)
+    ax.text(0, 6.6, "출력", ha="center", va="center", color=INK)
     for number in (1, 2, 3):
         low, high = 2 * number - 1.7, 2 * number - 0.2
         for start, end in (((0, low), (-1.1, low)), ((-1.1, low), (-1.1, high)), ((-1.1, high), (0, high))):
             _line(ax, start, end, PALETTE[0])
         _box(ax, -1.1, (low + high) / 2, number)
-        ax.text(0, high, "＋", ha="center", va="center", color=_INK, fontsize=9,
-                bbox={"boxstyle": "circle,pad=0.12", "facecolor": "white", "edgecolor": _INK})
-    ax.text(0.15, 1.05, "지름길", va="center", color=_INK, fontsize=9.5)
+        ax.text(0, high, "＋", ha="center", va="center", color=INK, fontsize=9,
+                bbox={"boxstyle": "circle,pad=0.12", "facecolor": "white", "edgecolor": INK})
+    ax.text(0.15, 1.05, "지름길", va="center", color=INK, fontsize=9.5)
     ax.text(-1.8, 1.05, "가지", va="center", color=PALETTE[0], fontsize=9.5)
 
 
@@ -43,12 +41,12 @@ def _paths(ax) -> None:
     rows = sorted(product((0, 1), repeat=3), key=lambda taken: (sum(taken), [-t for t in taken]))
     for row, taken in enumerate(rows):
         y = 7 - row
-        _line(ax, (-0.4, y), (3.4, y), _INK)
-        ax.text(-0.6, y, "$x$", ha="center", va="center", color=_INK)
+        _line(ax, (-0.4, y), (3.4, y), INK)
+        ax.text(-0.6, y, "$x$", ha="center", va="center", color=INK)
         for place, number in enumerate((1, 2, 3)):
             if taken[place]:
                 _box(ax, 0.4 + 1.1 * place, y, number)
-        ax.text(3.6, y, f"길이 {sum(taken)}", va="center", color=_INK, fontsize=9.5)
+        ax.text(3.6, y, f"길이 {sum(taken)}", va="center", color=INK, fontsize=9.5)
 
 
 def _box(ax, x: float, y: float, number: int) -> None:

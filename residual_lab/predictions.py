@@ -47,6 +47,9 @@ class Prediction(Kept):
 
         The result goes into the stored output rounded to ``digits`` significant digits. Where even those differ
         from one machine to the next, tag the cell ``nbval-ignore-output`` and assert the claim instead.
+
+        Raises:
+            ValueError: no ``text``, or a result that does not fit the question (Korean).
         """
         if not text.strip():
             raise ValueError("확인하기에는 결과를 읽어 주는 문장(text)이 있어야 합니다.")
@@ -70,7 +73,11 @@ class Prediction(Kept):
 
 
 class Choice(Prediction):
-    """A prediction that is one of a few answers. ``check`` takes the answer that came true (its text or its index)."""
+    """A prediction that is one of a few answers. ``check`` takes the answer that came true (its text or its index).
+
+    Raises:
+        ValueError: fewer than two different options, or no question or a name with other letters (Korean).
+    """
 
     def __init__(self, id: str, question: str, options: Sequence[str]):
         options = list(options)
@@ -118,7 +125,11 @@ class Number(Prediction):
 
 
 class Curve(Prediction):
-    """A prediction drawn on axes, one point for each ``x`` (spaced evenly). ``check`` takes ``[seeds, x]`` or ``[x]``."""
+    """A prediction drawn on axes, one point for each ``x`` (spaced evenly). ``check`` takes ``[seeds, x]`` or ``[x]``.
+
+    Raises:
+        ValueError: fewer than two places, a range that is none, or no question or a name with other letters (Korean).
+    """
 
     def __init__(
         self,

@@ -67,7 +67,11 @@ def quiz(name: str) -> Quiz:
 
 
 def load(name: str, folder: Path = QUIZZES) -> dict:
-    """Read and check a quiz file."""
+    """Read and check a quiz file.
+
+    Raises:
+        QuizError: there is no such quiz, or the file is incomplete (Korean; it says what is missing where).
+    """
     file = folder / f"{name}.toml"
     if not file.is_file():
         there = ", ".join(sorted(path.stem for path in folder.glob("*.toml")))

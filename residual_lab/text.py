@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from residual_lab.data import DataError
+from residual_lab.data import shipped
 from residual_lab.paths import ASSETS
 
 TEXT_FILE = "water_roads.txt"
@@ -69,14 +68,7 @@ def load_jamo() -> Jamo:
     Raises:
         DataError: the file is missing or not the one that the course ships.
     """
-    path = ASSETS / "data" / TEXT_FILE
-    repair = "저장소를 다시 받거나 `git checkout -- assets/data`로 되돌려 주세요."
-    if not path.is_file():
-        raise DataError(f"데이터 파일이 없습니다: assets/data/{TEXT_FILE}. {repair}")
-    content = path.read_bytes().replace(b"\r\n", b"\n")
-    if hashlib.sha256(content).hexdigest() != TEXT_SHA256:
-        raise DataError(f"데이터 파일이 손상되었거나 다른 파일입니다: assets/data/{TEXT_FILE}. {repair}")
-    text = content.decode()
+    text = shipped(ASSETS / "data" / TEXT_FILE, TEXT_SHA256, lines=True).decode()
     letters = unicodedata.normalize("NFD", " ".join(text.split()))
     vocabulary = tuple(sorted(set(letters)))
     return Jamo(torch.tensor([vocabulary.index(letter) for letter in letters]), vocabulary)
@@ -89,6 +81,8 @@ def jamo_batches(
 
     Yields:
         Tokens and the tokens after them, both (K, batch, context), ``steps`` times.
+    Raises:
+        ValueError: a text shorter than a window.
     """
     if len(ids) <= context:
         raise ValueError(f"글({len(ids)}자)이 창({context}자)보다 길어야 합니다.")
@@ -112,6 +106,8 @@ def repeated_sequences(
 
     Yields:
         Tokens and labels, both (K, batch, context), ``steps`` times.
+    Raises:
+        ValueError: a period below 1, or too long for the vocabulary or the sequence.
     """
     low, high = periods
     if not 1 <= low <= high <= min(vocabulary, context - 1):

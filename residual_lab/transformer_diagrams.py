@@ -5,9 +5,8 @@ from __future__ import annotations
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from residual_lab.figures import PALETTE
+from residual_lab.figures import INK, PALETTE
 
-_INK = "#1b2430"
 _PLACES = {
     "Post-LN": ("F", "+", "LN"),
     "Pre-LN": ("LN", "F", "+"),
@@ -34,21 +33,21 @@ def norm_placements() -> Figure:
             _arrow(ax, (0, start - (0.33 if start < 6 else 0)), (0, end + 0.33))
         for height, piece in zip(heights, before_sum):
             _box(ax, height, piece)
-        ax.text(0, sum_height, "＋", ha="center", va="center", fontsize=13, color=_INK,
-                bbox={"boxstyle": "circle,pad=0.12", "facecolor": "white", "edgecolor": _INK})
+        ax.text(0, sum_height, "＋", ha="center", va="center", fontsize=13, color=INK,
+                bbox={"boxstyle": "circle,pad=0.12", "facecolor": "white", "edgecolor": INK})
         _arrow(ax, (0, sum_height - 0.33), (0, 0.95 if after_sum else -0.3))
         if after_sum:
             _box(ax, 0.65, "LN")
             _arrow(ax, (0, 0.32), (0, -0.3))
-        ax.text(0.15, 5.85, "$x$", color=_INK, va="center")
+        ax.text(0.15, 5.85, "$x$", color=INK, va="center")
     return fig
 
 
 def _box(ax, y: float, text: str) -> None:
     norm = text == "LN"
-    ax.text(0, y, "LN" if norm else "가지 $F$", ha="center", va="center", color=_INK if norm else "white",
+    ax.text(0, y, "LN" if norm else "가지 $F$", ha="center", va="center", color=INK if norm else "white",
             bbox={"boxstyle": "round,pad=0.3", "facecolor": "white" if norm else PALETTE[0], "edgecolor": PALETTE[0]})
 
 
-def _arrow(ax, start: tuple[float, float], end: tuple[float, float], *, color: str = _INK, width: float = 1.4) -> None:
+def _arrow(ax, start: tuple[float, float], end: tuple[float, float], *, color: str = INK, width: float = 1.4) -> None:
     ax.annotate("", xy=end, xytext=start, arrowprops={"arrowstyle": "->", "color": color, "linewidth": width, "shrinkA": 0, "shrinkB": 0})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from residual_lab.figures import PALETTE
+from residual_lab.figures import INK, PALETTE
 
-_CONV, _BN, _RELU, _INK = "합성곱", "BN", "ReLU", "#1b2430"
+_CONV, _BN, _RELU = "합성곱", "BN", "ReLU"
 _UNITS = (
     ("원조", (_CONV, _BN, _RELU, _CONV, _BN, "+", _RELU)),
     ("더한 뒤 BN", (_CONV, _BN, _RELU, _CONV, "+", _BN, _RELU)),
@@ -30,7 +30,7 @@ def five_units() -> Figure:
 def _unit(ax, parts: tuple[str, ...]) -> None:
     ax.axis("off")
     ax.set(xlim=(-1.1, 1.5), ylim=(-len(parts) - 0.4, 0.9))
-    line = {"color": _INK, "linewidth": 1.4, "linestyle": "-", "marker": "none"}
+    line = {"color": INK, "linewidth": 1.4, "linestyle": "-", "marker": "none"}
     ax.plot([0, 0], [0.75, -len(parts) - 0.15], zorder=0, **line)
     ax.text(-0.18, 0.6, "$x$", ha="right", va="center")
     join = -parts.index("+")
@@ -38,7 +38,7 @@ def _unit(ax, parts: tuple[str, ...]) -> None:
     for place, part in enumerate(parts):
         at = -place - 0.5
         if part == "+":
-            ax.text(0, at, "+", ha="center", va="center", fontsize=12, bbox={"boxstyle": "circle,pad=0.18", "facecolor": "white", "edgecolor": _INK})
+            ax.text(0, at, "+", ha="center", va="center", fontsize=12, bbox={"boxstyle": "circle,pad=0.18", "facecolor": "white", "edgecolor": INK})
         else:
-            box = {"boxstyle": "round,pad=0.32", "facecolor": _COLOURS[part], "edgecolor": _INK, "linewidth": 0.8}
+            box = {"boxstyle": "round,pad=0.32", "facecolor": _COLOURS[part], "edgecolor": INK, "linewidth": 0.8}
             ax.text(0, at, part, ha="center", va="center", fontsize=9.5, bbox=box)

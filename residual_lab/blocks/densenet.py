@@ -122,7 +122,11 @@ class DenseNet(nn.Module):
 
     @classmethod
     def cifar(cls, depth: int, growth_rate: int, *, bc: bool = True, in_channels: int = 3, **more) -> DenseNet:
-        """DenseNet(L, k) or DenseNet-BC(L, k) of §3 "Implementation Details": three blocks of equally many layers."""
+        """DenseNet(L, k) or DenseNet-BC(L, k) of §3 "Implementation Details": three blocks of equally many layers.
+
+        Raises:
+            ValueError: a depth that three blocks of whole layers cannot have.
+        """
         per_layer = 2 if bc else 1
         count, rest = divmod(depth - 4, 3 * per_layer)
         if rest or count < 1:
@@ -133,7 +137,11 @@ class DenseNet(nn.Module):
 
     @classmethod
     def imagenet(cls, depth: int, **more) -> DenseNet:
-        """DenseNet-121, -169, -201 or -264 of Table 1 (all of them BC with k = 32)."""
+        """DenseNet-121, -169, -201 or -264 of Table 1 (all of them BC with k = 32).
+
+        Raises:
+            ValueError: a depth that is not in Table 1.
+        """
         layers = {121: (6, 12, 24, 16), 169: (6, 12, 32, 32), 201: (6, 12, 48, 32), 264: (6, 12, 64, 48)}
         if depth not in layers:
             raise ValueError(f"표 1의 깊이는 {', '.join(map(str, layers))}입니다: {depth}")

@@ -31,6 +31,7 @@ class DiagonalSSM(nn.Module):
         return (1 - self.logit.sigmoid())[:, None, None] * powers * (apart >= 0)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T, d) → the same shape; what stands at t has read no later place."""
         u, gate = self.read(x).chunk(2, -1)
         states = torch.einsum("dts,bsd->btd", self.kernel(x.shape[1]), u)
         return self.write((self.c * states + self.direct * u) * F.silu(gate))
@@ -59,6 +60,7 @@ class SSMLanguageModel(nn.Module):
                     nn.init.zeros_(layer.bias)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Token ids (B, T) → logits (B, T, vocabulary)."""
         x = self.tokens(tokens)
         for norm, mixer in zip(self.norms, self.mixers):
             x = self.skip * x + mixer(norm(x))

@@ -90,6 +90,8 @@ def stochastic_depth(
     Args:
         branch: (B, …).
         mode: "batch" draws once for all samples, "row" once for each (timm's ``drop_path``).
+    Raises:
+        ValueError: another ``mode``.
     """
     _probability(p)
     if mode not in MODES:

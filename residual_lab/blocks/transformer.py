@@ -31,6 +31,8 @@ class Sizes:
     Attributes:
         depth: number of blocks N; a block is attention and feed-forward, so there are 2N additions.
         hidden: width of the feed-forward network; None for 4 · width, 0 for a model of attention only.
+    Raises:
+        ValueError: a width that the heads do not divide.
     """
 
     vocabulary: int
@@ -71,6 +73,8 @@ class Design:
         embedding_std: of token embeddings; those of positions have half of it.
         final_norm: a LayerNorm before the output layer; None for where the placement needs it (pre, peri, olmo2).
         affine: LayerNorms have parameters. tied: the output layer is the token embedding.
+    Raises:
+        ValueError: a choice that an attribute does not have.
     """
 
     placement: str = "pre"
@@ -135,6 +139,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(sizes.feed_forward, sizes.width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(…, d) → the same shape."""
         return self.down(self.up(x).relu())
 
 

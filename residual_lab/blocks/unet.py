@@ -21,6 +21,8 @@ class UNet1d(nn.Module):
 
     Args:
         levels: how many times T is halved; T must be divisible by 2^levels.
+    Raises:
+        ValueError: another ``skip``.
     """
 
     def __init__(self, levels: int = 3, channels: int = 8, skip: str = "concat", *, seed: int):
@@ -40,6 +42,11 @@ class UNet1d(nn.Module):
                 nn.init.zeros_(conv.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T) → the same shape.
+
+        Raises:
+            ValueError: T is not a multiple of 2 ** levels.
+        """
         if x.shape[-1] % 2 ** len(self.encoder):
             raise ValueError(f"신호의 길이 {x.shape[-1]}은(는) {2 ** len(self.encoder)}로 나누어떨어져야 합니다.")
         h, levels = x.unsqueeze(1), []

@@ -42,6 +42,8 @@ def fit_adam(
         warmup: steps in which the rate grows linearly to what the schedule gives; a number or a tensor (K,).
             Vaswani et al. 2017 (arXiv:1706.03762), §5.3, take β2 = 0.98 with it.
         precision: "float32" or "bfloat16", see `residual_lab.training.fit.logits_of`.
+    Raises:
+        ValueError: another ``schedule``.
     """
     if schedule not in SCHEDULES:
         raise ValueError(f"schedule은 {', '.join(SCHEDULES)} 가운데 하나여야 합니다: {schedule!r}")

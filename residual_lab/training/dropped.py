@@ -29,6 +29,8 @@ class Masks:
         survival: (K, L).
         executed: how many blocks each network has computed in training steps so far, (K,).
         steps: how many steps that were.
+    Raises:
+        ValueError: schedules of different lengths.
     """
 
     def __init__(self, schedules: Sequence[Sequence[float]], seeds: Sequence[int], *, row: bool = False):

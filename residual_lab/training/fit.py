@@ -39,6 +39,8 @@ def fit(
         lr: one rate for all, or a tensor (K,) with a rate for each network. Rates of their own are factors on the
             losses, which for SGD without weight decay is the same thing.
         precision: "float32" or "bfloat16", see `logits_of`.
+    Raises:
+        ValueError: a learning rate for each network together with weight decay.
     """
     place = place_of(model)
     factors = lr.to(place) if isinstance(lr, Tensor) else None

@@ -66,6 +66,8 @@ class StackedMLP(nn.Module):
         conditions, seeds: the stack holds every condition with every seed.
         depth: number of layers inside blocks; even.
         sizes: (inputs, width, classes).
+    Raises:
+        ValueError: an odd depth, or an initialisation that it does not have.
     """
 
     def __init__(self, conditions: Sequence[Condition], seeds: Sequence[int], *, depth: int, sizes: tuple[int, int, int]):
@@ -119,6 +121,9 @@ class StackedMLP(nn.Module):
         """A plain stack that is ``extra`` layers deeper and computes the same function, to the bit.
 
         The new layers stand before the output layer, where h ≥ 0, so that relu(I h) = h (He 2015, §1).
+
+        Raises:
+            ValueError: a stack of several conditions, or of residual networks.
         """
         if self.skip.any() or len({condition for condition, _ in self.members}) > 1:
             raise ValueError("항등 층은 한 조건의 플레인 망에만 끼울 수 있습니다.")

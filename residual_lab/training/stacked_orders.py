@@ -24,6 +24,8 @@ class StackedOrderNet(StackedConvNet):
     Args:
         last_bn: whether BN–ReLU stands after the last addition; None is what the paper does, for "full" only. The control
             that tells what this last BN does from what the order does.
+    Raises:
+        ValueError: another ``order``.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class StackedShortcutKinds(StackedConvNet):
 
     Args:
         bias: initial bias of the gates.
+    Raises:
+        ValueError: another ``kind``.
     """
 
     def __init__(self, kind: str, seeds: Sequence[int], *, n: int, width: int, bias: float = -6.0):

@@ -23,6 +23,8 @@ class StackedTransformer(nn.Module):
     Args:
         designs: may differ in what is a number (skip, scales, initial weights) but not in which layers there are
             (placement, kind of learned factor, final LayerNorm, affine, tied). Repeat a design for its several learning rates.
+    Raises:
+        ValueError: designs that have not the same layers.
     """
 
     def __init__(self, sizes: Sizes, designs: Sequence[Design], seeds: Sequence[int]):
