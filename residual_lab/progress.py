@@ -1,7 +1,8 @@
 """What a learner predicted and answered, kept on the learner's own machine and nowhere else.
 
 One JSON file in ``residual_lab.paths.home()``. Every entry is appended, none is ever changed or removed. The session
-keeps its own copy, so a file that cannot be read or written costs a notice, never an answer.
+keeps its own copy, so a file that cannot be read or written costs a notice, never an answer. Notebooks write one after
+another, by a lock beside the file: what one adds between another's reading and writing would be lost.
 """
 
 from __future__ import annotations
@@ -11,12 +12,17 @@ import json
 import os
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from residual_lab.files import lock
 from residual_lab.paths import home
 
 FORMAT = 1
+WAIT = 3.0
+"""Seconds for which another notebook may keep the file; writing takes it milliseconds."""
 
 
 class Progress:
@@ -44,12 +50,12 @@ class Progress:
 
     def append(self, key: str, value) -> list[dict]:
         """Record a value under the key and return the key's history."""
-        with self._lock:
+        with self._writing() as may_write:
             entry = {"value": value, "at": datetime.now(UTC).isoformat()}
             self._session.setdefault(key, []).append(entry)
             stored = self._read()
             records = self._with_session(stored or {})
-            if stored is not None:  # what could not be read must not be written over
+            if may_write and stored is not None:  # what could not be read must not be written over
                 self._write(records)
             return records[key]
 
@@ -68,13 +74,13 @@ class Progress:
         Raises:
             ValueError: it is no such file.
         """
-        with self._lock:
+        with self._writing() as may_write:
             known, new = self.records(), _parse(exported)
             added = {key: [entry for entry in entries if entry not in known.get(key, [])] for key, entries in new.items()}
             for key, entries in added.items():
                 self._session.setdefault(key, []).extend(entries)
             stored = self._read()
-            if stored is not None:
+            if may_write and stored is not None:
                 self._write(self._with_session(stored))
             return sum(map(len, added.values()))
 
@@ -83,6 +89,19 @@ class Progress:
         with self._lock:
             told, self._notices = self._notices, []
             return told
+
+    @contextmanager
+    def _writing(self) -> Iterator[bool]:
+        """Alone with the file until it is written; False, with a notice, when another does not let go of it."""
+        with self._lock, ExitStack() as held:
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                alone = held.enter_context(lock(self.file.with_suffix(".lock"), WAIT))
+            except OSError:  # no lock can be made: where that is so because nothing can be written, `_write` says why
+                alone = True
+            if not alone:
+                self._say(f"다른 노트북이 기록 파일({self.file})을 놓지 않아 아직 저장하지 못했습니다. 다음 기록과 함께 저장합니다.")
+            yield alone
 
     def _with_session(self, records: dict[str, list[dict]]) -> dict[str, list[dict]]:
         """The file's records and this session's: another notebook may have written since, or over us."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import json
 import os
+import threading
+import time
 from argparse import Namespace
 
 import pytest
 
 from residual_lab import course, learned
+from residual_lab import progress as progress_module
 from residual_lab.checks import base
+from residual_lab.files import lock
 from residual_lab.paths import CHECKOUT
 from residual_lab.progress import Progress
 
@@ -29,7 +33,7 @@ def test_what_was_kept_is_there_after_a_restart(file):
     Progress(file).append("predictions/a", [0.3, 4])
     assert values(Progress(file), "predictions/a") == [[0.1, 2], [0.3, 4]]
     assert values(Progress(file), "predictions/b") == []
-    assert [path.name for path in file.parent.iterdir()] == ["progress.json"], "no temporary files stay behind"
+    assert {path.name for path in file.parent.iterdir()} == {"progress.json", "progress.lock"}, "no temporary files stay behind"
 
 
 def test_two_notebooks_keep_each_others_entries(file):
@@ -38,6 +42,46 @@ def test_two_notebooks_keep_each_others_entries(file):
     other.append("a", 2)
     one.append("b", 3)
     assert values(other, "a") == [1, 2] and values(other, "b") == [3]
+
+
+def test_two_notebooks_that_write_at_once_lose_nothing(file, monkeypatch):
+    read, stores = Progress._read, [Progress(file), Progress(file)]
+
+    def slowly(store):
+        found = read(store)
+        time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(Progress, "_read", slowly)
+    writers = [threading.Thread(target=store.append, args=("a", number)) for number, store in enumerate(stores)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert sorted(values(Progress(file), "a")) == [0, 1]
+
+
+def test_what_a_busy_file_did_not_take_is_kept_and_stored_later(file, monkeypatch):
+    monkeypatch.setattr(progress_module, "WAIT", 0.0)
+    store = Progress(file)
+    file.parent.mkdir()
+    with lock(file.with_suffix(".lock")) as held:
+        assert held and [entry["value"] for entry in store.append("a", 1)] == [1]
+        assert not file.exists()
+    [notice] = store.notices()
+    assert "다음 기록과 함께" in notice
+    store.append("a", 2)
+    assert values(Progress(file), "a") == [1, 2]
+
+
+def test_records_are_kept_where_the_file_system_has_no_locks(file, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    store = Progress(file)
+    store.append("a", 1)
+    assert values(Progress(file), "a") == [1] and store.notices() == []
 
 
 def test_an_entry_that_another_process_wrote_over_comes_back(file):
@@ -76,7 +120,7 @@ def test_a_file_that_cannot_be_written_costs_a_notice_not_an_answer(file, monkey
     assert values(store, "a") == [1, 2]
     [notice] = store.notices()
     assert reason in notice
-    assert list(file.parent.iterdir()) == []
+    assert not list(file.parent.glob("*.json"))
     monkeypatch.undo()
     store.append("a", 3)
     assert values(Progress(file), "a") == [1, 2, 3]
