@@ -1,18 +1,17 @@
-"""What each lesson asks of a learner, under the keys by which `progress` keeps it (standard library only).
+"""What each lesson asks of a learner, under the keys by which `progress` keeps it.
 
-Everything is read from the notebooks themselves: predictions and quizzes from the stored outputs, tasks from the exercise.
+Predictions are read from the lesson's code, so that a learner may clear its outputs, the quiz from its file, tasks from the
+exercise.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from html import unescape
 from pathlib import Path
 
-_MOUNT = re.compile(r'data-kind="(predict|quiz)" data-src="[^"]+" data-spec="([^"]*)"')
+_PREDICTION = re.compile(r'\bpredictions\.\w+\(\s*"([^"]+)"')
 
 
 @dataclass(frozen=True)
@@ -49,14 +48,15 @@ def lessons(root: Path) -> list[Lesson]:
 
 
 def _lesson(path: Path, exercise: Path) -> Lesson:
-    specs = [(kind, json.loads(unescape(spec))) for html in _html(path) for kind, spec in _MOUNT.findall(html)]
-    [quiz] = [spec for kind, spec in specs if kind == "quiz"]
+    from residual_lab.quiz import load  # loads the widgets, for which the checks, which need only `task_key`, should not wait
+
+    quiz = load(path.stem)
     checks = [cell["metadata"] for cell in _cells(exercise) if "check" in cell["metadata"].get("tags", [])] if exercise.exists() else []
     return Lesson(
         name=path.stem,
-        title=_title(path),
+        title=re.search(r"^# (.+)$", _text(path, "markdown"), re.MULTILINE)[1],
         read=f"read/{path.stem}",
-        predictions=tuple(dict.fromkeys(spec["store"] for kind, spec in specs if kind == "predict")),
+        predictions=tuple(f"predictions/{name}" for name in dict.fromkeys(_PREDICTION.findall(_text(path, "code")))),
         quiz=quiz["store"],
         answers={question["id"]: next(choice["text"] for choice in question["choices"] if choice["correct"]) for question in quiz["questions"]},
         tasks=tuple(task_key(metadata["task"]) for metadata in checks),
@@ -67,12 +67,5 @@ def _cells(path: Path) -> list[dict]:
     return json.loads(path.read_text(encoding="utf-8"))["cells"]
 
 
-def _html(path: Path) -> Iterator[str]:
-    for cell in _cells(path):
-        for output in cell.get("outputs", []):
-            yield "".join(output.get("data", {}).get("text/html", ""))
-
-
-def _title(path: Path) -> str:
-    text = "\n".join("".join(cell["source"]) for cell in _cells(path) if cell["cell_type"] == "markdown")
-    return re.search(r"^# (.+)$", text, re.MULTILINE)[1]
+def _text(path: Path, kind: str) -> str:
+    return "\n".join("".join(cell["source"]) for cell in _cells(path) if cell["cell_type"] == kind)

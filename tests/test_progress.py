@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import threading
 import time
 from argparse import Namespace
+from dataclasses import replace
 
 import pytest
 
@@ -182,6 +184,24 @@ def test_the_command_shows_what_was_done_and_carries_it(file, tmp_path, capsys):
     assert learned.run(Namespace(**{**nothing, "import_from": tmp_path / "out.json"}), Progress(tmp_path / "new.json")) == 0
     assert "새 기록 3개" in capsys.readouterr().out
     assert learned.run(Namespace(**{**nothing, "import_from": tmp_path / "none.json"}), store) == 1
+
+
+@pytest.mark.parametrize("lesson", course.lessons(CHECKOUT), ids=lambda lesson: lesson.name)
+def test_what_a_lesson_asks_is_what_its_notebook_shows(lesson):
+    stored = (CHECKOUT / "lessons" / f"{lesson.name}.ipynb").read_text(encoding="utf-8")
+    shown = re.findall(r"&quot;store&quot;:&quot;([^&]+)&quot;", stored)
+    assert list(dict.fromkeys(shown)) == [*lesson.predictions, lesson.quiz]
+
+
+def test_cleared_outputs_and_a_quiz_shown_twice_change_no_count(tmp_path):
+    (tmp_path / "lessons").mkdir()
+    notebook = json.loads((CHECKOUT / "lessons/01_degradation.ipynb").read_text(encoding="utf-8"))
+    for cell in notebook["cells"]:
+        cell["outputs"] = []
+    notebook["cells"] += [cell for cell in notebook["cells"] if "quiz(" in "".join(cell["source"])]
+    (tmp_path / "lessons/01_degradation.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
+    [cleared], as_it_was = course.lessons(tmp_path), course.lessons(CHECKOUT)[0]
+    assert cleared == replace(as_it_was, tasks=())
 
 
 def test_a_solved_task_is_kept_once(monkeypatch, file, capsys):
