@@ -25,6 +25,11 @@ def run(arguments: argparse.Namespace, store: Progress = progress) -> int:
         except ValueError:
             print(f"{arguments.import_from}은(는) 이 과정의 기록 파일이 아닙니다.", file=sys.stderr)
             return 1
+        if added is None:
+            _show_notices(store)
+            print("가져온 기록을 저장하지 못했습니다. 위의 문제를 해결하거나 환경 변수 RESIDUAL_LAB_HOME에 쓸 수 있는 폴더를 지정하고 다시 가져오십시오.",
+                  file=sys.stderr)
+            return 1
         print(f"새 기록 {added}개를 가져왔습니다.")
     if arguments.export_to:
         try:
@@ -33,11 +38,15 @@ def run(arguments: argparse.Namespace, store: Progress = progress) -> int:
             print(f"{arguments.export_to}에 쓰지 못했습니다: {problem.strerror}", file=sys.stderr)
             return 1
         print(f"기록을 {arguments.export_to}에 적었습니다. 웹사이트의 코스 지도에서 가져올 수 있습니다.")
-    for notice in store.notices():
-        print(notice, file=sys.stderr)
+    _show_notices(store)
     if not (arguments.import_from or arguments.export_to):
         print(table(course.lessons(CHECKOUT), store))
     return 0
+
+
+def _show_notices(store: Progress) -> None:
+    for notice in store.notices():
+        print(notice, file=sys.stderr)
 
 
 def table(lessons: list[course.Lesson], store: Progress) -> str:

@@ -68,8 +68,8 @@ class Progress:
         """Everything recorded, as a file to keep or to carry to another machine or to the site."""
         return _packed(self.records())
 
-    def merge(self, exported: bytes) -> int:
-        """Add what such a file has and is not here yet; how many entries that were.
+    def merge(self, exported: bytes) -> int | None:
+        """Add what such a file has and is not here yet; how many entries that were, None when they could not be stored.
 
         Raises:
             ValueError: it is no such file.
@@ -80,9 +80,8 @@ class Progress:
             for key, entries in added.items():
                 self._session.setdefault(key, []).extend(entries)
             stored = self._read()
-            if may_write and stored is not None:
-                self._write(self._with_session(stored))
-            return sum(map(len, added.values()))
+            written = may_write and stored is not None and self._write(self._with_session(stored))
+            return sum(map(len, added.values())) if written else None
 
     def notices(self) -> list[str]:
         """Korean notices not told before, to show to the learner; each is handed out once."""
@@ -137,8 +136,8 @@ class Progress:
         self._say(f"기록 파일이 손상되어 다른 이름({aside.name})으로 옮겨 두고 새로 시작합니다. 지운 것은 없습니다.")
         return {}
 
-    def _write(self, records: dict[str, list[dict]]) -> None:
-        """Replace the file at once: whoever reads sees the old one or the new one, never half of one."""
+    def _write(self, records: dict[str, list[dict]]) -> bool:
+        """Replace the file at once: whoever reads sees the old one or the new one, never half of one. False, with a notice, if it cannot be."""
         text = _packed(records)
         new = None
         try:
@@ -153,6 +152,8 @@ class Progress:
             if new:
                 Path(new).unlink(missing_ok=True)
             self._say(f"기록을 {self.file}에 저장하지 못해 이번 세션에서만 기억합니다: {_reason(problem)}.")
+            return False
+        return True
 
     def _say(self, notice: str) -> None:
         if notice not in self._said:

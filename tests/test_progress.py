@@ -186,6 +186,15 @@ def test_the_command_shows_what_was_done_and_carries_it(file, tmp_path, capsys):
     assert learned.run(Namespace(**{**nothing, "import_from": tmp_path / "none.json"}), store) == 1
 
 
+def test_an_import_that_could_not_be_stored_fails_and_says_why(file, tmp_path, capsys):
+    Progress(file).append("a", 1)
+    (tmp_path / "no folder").write_text("")
+    store = Progress(tmp_path / "no folder/progress.json")
+    assert learned.run(Namespace(export_to=None, import_from=file), store) == 1
+    said = capsys.readouterr()
+    assert "가져왔습니다" not in said.out and "RESIDUAL_LAB_HOME" in said.err and str(store.file) in said.err
+
+
 @pytest.mark.parametrize("lesson", course.lessons(CHECKOUT), ids=lambda lesson: lesson.name)
 def test_what_a_lesson_asks_is_what_its_notebook_shows(lesson):
     stored = (CHECKOUT / "lessons" / f"{lesson.name}.ipynb").read_text(encoding="utf-8")
