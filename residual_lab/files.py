@@ -1,4 +1,4 @@
-"""Files that several processes write (standard library only)."""
+"""Files that are written whole or not at all, and by one process at a time (standard library only)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ else:
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What a file system answers that has no locks (some network folders): there everyone who asks gets one."""
+
+
+def write_text(path: Path, text: str, encoding: str = "utf-8") -> None:
+    """Whole or not at all: no reader finds half of it, and a full disk leaves the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    try:
+        new.write_text(text, encoding=encoding, errors="replace", newline="\n")
+        os.replace(new, path)
+    finally:
+        new.unlink(missing_ok=True)
 
 
 @contextmanager

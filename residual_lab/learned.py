@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from residual_lab import course
+from residual_lab.files import write_text
 from residual_lab.paths import CHECKOUT
 from residual_lab.progress import Progress, progress
 
@@ -32,8 +33,11 @@ def run(arguments: argparse.Namespace, store: Progress = progress) -> int:
             return 1
         print(f"새 기록 {added}개를 가져왔습니다.")
     if arguments.export_to:
+        if Path(arguments.export_to).exists():
+            print(f"{arguments.export_to}이(가) 이미 있어 그대로 두었습니다. 다른 이름으로 내보내십시오.", file=sys.stderr)
+            return 1
         try:
-            Path(arguments.export_to).write_text(store.text(), encoding="utf-8")
+            write_text(Path(arguments.export_to), store.text())
         except OSError as problem:
             print(f"{arguments.export_to}에 쓰지 못했습니다: {problem.strerror}", file=sys.stderr)
             return 1

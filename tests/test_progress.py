@@ -195,6 +195,22 @@ def test_an_import_that_could_not_be_stored_fails_and_says_why(file, tmp_path, c
     assert "가져왔습니다" not in said.out and "RESIDUAL_LAB_HOME" in said.err and str(store.file) in said.err
 
 
+def test_an_export_writes_over_nothing_and_leaves_nothing_half_written(file, tmp_path, capsys, monkeypatch):
+    store, there, new = Progress(file), tmp_path / "there.json", tmp_path / "new.json"
+    there.write_text("mine", encoding="utf-8")
+    assert learned.run(Namespace(export_to=there, import_from=None), store) == 1
+    assert there.read_text(encoding="utf-8") == "mine" and "이미 있어" in capsys.readouterr().err
+
+    def disk_fills_up(path, text, **_):
+        with open(path, "w") as out:
+            out.write(text[:5])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_text", disk_fills_up)
+    assert learned.run(Namespace(export_to=new, import_from=None), store) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
+
+
 @pytest.mark.parametrize("lesson", course.lessons(CHECKOUT), ids=lambda lesson: lesson.name)
 def test_what_a_lesson_asks_is_what_its_notebook_shows(lesson):
     stored = (CHECKOUT / "lessons" / f"{lesson.name}.ipynb").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from residual_lab.files import write_text
 from residual_lab.notebooks.text import NotebookError
 from residual_lab.paths import CHECKOUT
 
@@ -153,7 +154,7 @@ def _write(files: dict[Path, str]) -> bool:
     failed: dict[str, list[str]] = {}
     for path, text in files.items():
         try:
-            reports.write_text(path, text)
+            write_text(path, text)
         except OSError as error:
             failed.setdefault(error.strerror, []).append(str(path))
     for why, paths in failed.items():

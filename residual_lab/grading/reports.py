@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 from xml.etree import ElementTree
 
 from .verdict import LABELS, PASSED, UNTOUCHED, Result
@@ -41,17 +39,6 @@ def width(text: str) -> int:
 
 def padded(text: str, columns: int) -> str:
     return text + " " * (columns - width(text))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Whole or not at all: a report is never half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    try:
-        new.write_text(text, encoding="utf-8", errors="replace", newline="\n")
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def cell(value: object) -> str:
