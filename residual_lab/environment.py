@@ -1,7 +1,8 @@
 """Create and repair the course's virtual environments (standard library only; run by `bootstrap.py`).
 
-An environment is finished when its stamp says so. The stamp is removed before the first change and written last, with a
-note in between, so that a set-up that was cut short is made again from nothing on the next call.
+An environment is finished when its stamp says so. The stamp is emptied before the first change and filled in last, so that a
+set-up that was cut short is made again from nothing on the next call; it is never removed, because it also says that the
+folder is ours. A lock beside the folder keeps two set-ups from deleting each other's files.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from residual_lab import pip_run
 from residual_lab.bootstrap import say
+from residual_lab.files import lock
 from residual_lab.paths import CHECKOUT
 
 STAMP = "residual-lab.json"
@@ -95,11 +97,17 @@ def _explained() -> Iterator[None]:
 def prepare(extras: tuple[str, ...]) -> Path:
     """The main environment with these extras (and those it already had), made or repaired where needed; its Python."""
     venv = place()
-    stamp = _read_stamp(venv)
-    wanted = {"extras": sorted({*extras, *stamp.get("extras", ())}), "lists": _fingerprint("pyproject.toml", "constraints.txt")}
-    if _finished(venv, wanted):
+    if _finished(venv, _wanted(venv, extras)):
         return python_of(venv)
+    with _alone(venv):
+        return _make_main(venv, _wanted(venv, extras))  # asked again: another set-up may have ended in between
 
+
+def _wanted(venv: Path, extras: tuple[str, ...]) -> dict:
+    return {"extras": sorted({*extras, *_read_stamp(venv).get("extras", ())}), "lists": _fingerprint("pyproject.toml", "constraints.txt")}
+
+
+def _make_main(venv: Path, wanted: dict) -> Path:
     start = time.monotonic()
     say(f"학습 환경을 준비합니다: {venv}")
     kind = torch_kind()
@@ -128,7 +136,11 @@ def prepare_colab() -> Path:
     wanted = {"lists": _fingerprint("constraints-colab.txt", "pyproject.toml", "constraints.txt"), "base": str(base)}
     if _finished(venv, wanted):
         return python_of(venv)
+    with _alone(venv):
+        return _make_colab(base, venv, wanted)
 
+
+def _make_colab(base: Path, venv: Path, wanted: dict) -> Path:
     start = time.monotonic()
     say(f"Colab과 같은 판의 환경을 준비합니다: {venv}")
     python = _open_venv(venv, "--without-pip")
@@ -152,6 +164,16 @@ def torch_kind() -> str:
     return chosen or ("cpu" if no_driver else "default")
 
 
+@contextmanager
+def _alone(venv: Path) -> Iterator[None]:
+    """No other set-up of this environment runs meanwhile; one that was killed is none."""
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    with lock(Path(f"{venv}.lock")) as ours:
+        if not ours:
+            raise SetupError(f"다른 창에서 이 환경을 준비하고 있습니다: {venv}\n그 명령이 끝난 뒤에 다시 실행하십시오.")
+        yield
+
+
 def _open_venv(venv: Path, *options: str) -> Path:
     """A venv that runs, marked unfinished: the one that is there, or a new one where it is missing, broken or was cut short."""
     if venv.exists() and any(venv.iterdir()):
@@ -161,12 +183,22 @@ def _open_venv(venv: Path, *options: str) -> Path:
         stamp = _read_stamp(venv)
         if not stamp or stamp["python"] != _python_version(venv):
             say("지난번 설치가 끝나지 않았거나 환경이 망가져 처음부터 다시 만듭니다.")
-            shutil.rmtree(venv)
+            _empty(venv)
     venv.mkdir(parents=True, exist_ok=True)
     (venv / STAMP).write_text("{}", encoding="utf-8")
     if not (venv / "pyvenv.cfg").exists():
         _make_venv(venv, *options)
     return python_of(venv)
+
+
+def _empty(venv: Path) -> None:
+    """All but the stamp: the folder stays ours if this is cut short."""
+    (venv / STAMP).write_text("{}", encoding="utf-8")
+    for child in venv.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        elif child.name != STAMP:
+            child.unlink()
 
 
 def _make_venv(venv: Path, *options: str) -> None:

@@ -96,6 +96,36 @@ def test_a_broken_environment_is_made_again(venv, stamp):
     assert not (venv / "rest").exists() and environment._python_version(venv)
 
 
+def test_a_repair_that_is_cut_short_is_taken_up_again(venv, monkeypatch):
+    environment._open_venv(venv, "--without-pip")
+    (venv / environment.STAMP).write_text("{}")
+
+    def interrupted(folder):
+        (folder / environment.STAMP).unlink(missing_ok=True)  # in a folder that goes as a whole it may be the first to go
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(environment.shutil, "rmtree", interrupted)
+        environment._open_venv(venv, "--without-pip")
+    environment._open_venv(venv, "--without-pip")
+    assert environment._python_version(venv)
+
+
+def test_two_set_ups_at_once_do_not_meet_and_a_killed_one_does_not_count(venv, pip):
+    code = "import time; from pathlib import Path; from residual_lab import environment\n" \
+           f"with environment._alone(Path({str(venv)!r})): print('begun', flush=True); time.sleep(1000)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout.readline() == "begun\n"
+            with pytest.raises(environment.SetupError, match="다른 창에서"):
+                environment.prepare(("learner",))
+            assert not venv.exists() and not pip
+        finally:
+            other.kill()
+    environment.prepare(("learner",))
+    assert len(pip) == 1
+
+
 def test_a_folder_of_others_is_left_alone(venv):
     venv.mkdir()
     (venv / "thesis.tex").write_text("!")
