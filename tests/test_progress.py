@@ -233,4 +233,13 @@ def test_a_solved_task_is_kept_once(monkeypatch, file, capsys):
     monkeypatch.setattr(base, "progress", Progress(file))
     base.passed("1-1")
     base.passed("1-1")
-    assert values(Progress(file), "tasks/1-1") == ["passed"] and capsys.readouterr().out.count("통과") == 2
+    said = capsys.readouterr()
+    assert values(Progress(file), "tasks/1-1") == ["passed"] and said.out.count("통과") == 2 and said.err == ""
+
+
+def test_a_solved_task_that_could_not_be_kept_is_told(monkeypatch, tmp_path, capsys):
+    (tmp_path / "no folder").write_text("")
+    monkeypatch.setattr(base, "progress", Progress(tmp_path / "no folder/progress.json"))
+    base.passed("1-1")
+    said = capsys.readouterr()
+    assert said.out == "✓ 과제 1-1 통과\n" and "이번 세션에서만 기억합니다" in said.err

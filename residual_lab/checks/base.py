@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,7 +55,9 @@ def close(value: float, expected: float, *, relative: float = 1e-4, absolute: fl
 
 
 def passed(task: str) -> None:
-    """Say that a task is solved, and keep it in the learner's own record."""
+    """Say that a task is solved, and keep it in the learner's own record; say also when it could not be kept."""
     print(f"✓ 과제 {task} 통과")
     if not progress.history(task_key(task)):
         progress.append(task_key(task), "passed")
+    for notice in progress.notices():
+        print(notice, file=sys.stderr)
