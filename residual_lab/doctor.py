@@ -174,10 +174,14 @@ def check_records(folder: Path | None = None) -> Iterator[Finding]:
         probe.write_text("", encoding="utf-8")
         probe.unlink()
     except OSError as error:
-        yield Finding("✗", f"예측과 답을 저장할 폴더에 쓸 수 없습니다: {folder}({error.strerror})",
-                      "환경 변수 RESIDUAL_LAB_HOME에 쓸 수 있는 폴더를 지정하십시오")
+        yield unwritable(folder, error)
     else:
         yield good(f"예측과 답을 저장하는 폴더: {folder}")
+
+
+def unwritable(folder: Path, error: OSError) -> Finding:
+    return Finding("✗", f"예측과 답을 저장할 폴더에 쓸 수 없습니다: {folder}({error.strerror})",
+                   "환경 변수 RESIDUAL_LAB_HOME에 쓸 수 있는 폴더를 지정하십시오")
 
 
 CHECKS = (check_python, check_packages, check_torch, check_widgets, check_fonts, check_kernel, check_browser, check_disk, check_records)

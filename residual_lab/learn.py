@@ -8,6 +8,7 @@ import os
 import sys
 from pathlib import Path
 
+from residual_lab.doctor import unwritable
 from residual_lab.paths import CHECKOUT, home
 
 COURSE_MAP = "index.md"
@@ -23,12 +24,18 @@ def run(arguments: argparse.Namespace) -> int:
     if not (CHECKOUT / COURSE_MAP).is_file():
         print("레슨이 있는 저장소 폴더를 찾지 못했습니다. 저장소를 내려받아 그 안에서 'make learn'을 실행하십시오.", file=sys.stderr)
         return 1
+    try:
+        kept = lab_arguments(home() / "jupyterlab")
+    except OSError as error:
+        _, text, advice = unwritable(home(), error)
+        print(f"{text}\n{advice}.", file=sys.stderr)
+        return 1
     print("JupyterLab을 엽니다. 브라우저가 열리지 않으면 아래에 나오는 http://localhost 주소를 브라우저에 붙여 넣으십시오.\n"
           "끝내려면 이 창에서 Ctrl+C를 두 번 누르십시오.\n", flush=True)
     from jupyterlab.labapp import LabApp
 
     options = ["--no-browser"] if arguments.no_browser else []
-    LabApp.launch_instance([*lab_arguments(home() / "jupyterlab"), f"--port={arguments.port}", *options])
+    LabApp.launch_instance([*kept, f"--port={arguments.port}", *options])
     # The server has ended its kernels and stopped its loop; anyio's worker threads, which end with a loop that is closed, would
     # keep the process (and the learner's terminal) waiting for ever.
     sys.stdout.flush()

@@ -10,6 +10,8 @@ import sys
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from residual_lab import cli
+
 
 @pytest.fixture
 def address(tmp_path, monkeypatch):
@@ -43,3 +45,11 @@ def test_jupyterlab_opens_in_korean_at_the_course_map(address, chromium_path):
         course_map.get_by_role("link", name="깊이와 성능 저하").click()
         expect(page.get_by_role("tab", name="01_degradation.ipynb")).to_be_visible(timeout=60_000)
         browser.close()
+
+
+def test_a_home_that_cannot_be_written_is_named_with_what_to_do(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RESIDUAL_LAB_HOME", str(tmp_path / "file/home"))
+    assert cli.main(["learn", "--no-browser"]) == 1
+    said = capsys.readouterr()
+    assert f"쓸 수 없습니다: {tmp_path / 'file/home'}" in said.err and "RESIDUAL_LAB_HOME" in said.err and not said.out
