@@ -350,6 +350,7 @@ def test_names_choose_sources(built, capsys):
     assert chosen() == chosen("01") == chosen("01_small.md") == ["lessons/01_small", "solutions/01_small"]
     assert chosen("lessons") == chosen("lessons/01") == chosen("lessons/01_small.ipynb") == ["lessons/01_small"]
     assert chosen("exercises/01_small.ipynb") == ["solutions/01_small"]
+    assert chosen(r"lessons\01_small.md") == chosen(r".\lessons\01_small.md") == chosen("lessons\\") == ["lessons/01_small"]
     assert command(built, "07") == 2
     assert "07" in capsys.readouterr().err
 

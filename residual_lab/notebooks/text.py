@@ -86,7 +86,8 @@ def find_sources(root: Path, names: Iterable[str] = ()) -> list[Source]:
 
 
 def _means(name: str, source: Source) -> bool:
-    plain = re.sub(r"^exercises\b", "solutions", re.sub(r"\.(md|ipynb)$", "", name.strip("/")))
+    name = name.replace("\\", "/").removeprefix("./").strip("/")  # as a shell completes it, on Windows too
+    plain = re.sub(r"^exercises\b", "solutions", re.sub(r"\.(md|ipynb)$", "", name))
     return plain == source.folder or any(
         full == plain or full.startswith(f"{plain}_") for full in (source.slug, source.name)
     )
