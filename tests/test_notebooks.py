@@ -355,6 +355,12 @@ def test_names_choose_sources(built, capsys):
     assert "07" in capsys.readouterr().err
 
 
+def test_windows_which_counts_no_time_of_ended_kernels_writes_no_zeros(course, capsys, monkeypatch):
+    monkeypatch.setattr("sys.platform", "win32")
+    assert cli.run(argparse.Namespace(names=["lessons"], check=False, times=True), course) == 2
+    assert "Windows" in capsys.readouterr().err and not (course / "assets").exists()
+
+
 def test_making_notebooks_does_not_load_torch():
     modules = "residual_lab.notebooks.cli, residual_lab.notebooks.execute, residual_lab.notebooks.stale"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"

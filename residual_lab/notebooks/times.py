@@ -8,12 +8,13 @@ from __future__ import annotations
 import csv
 import os
 import platform
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
 from .execute import run_cells
 from .exercise import without_wrong
-from .text import Source, read_source
+from .text import NotebookError, Source, read_source
 
 COLUMNS = ("notebook", "cpu_seconds", "python", "torch", "machine")
 
@@ -33,6 +34,8 @@ def read(root: Path) -> dict[str, dict[str, str]]:
 
 def measure(root: Path, sources: list[Source]) -> int:
     """Run the sources one after another and write what they took; the other rows stay."""
+    if sys.platform == "win32":
+        raise NotebookError("Windows는 끝난 커널의 CPU 시간을 알려 주지 않아 잴 수 없습니다. Linux나 macOS에서 재십시오. 적어 둔 값은 그대로 두었습니다.")
     rows = read(root)
     for source in sources:
         seconds = cpu_seconds(source)
