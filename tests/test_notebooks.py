@@ -323,6 +323,13 @@ def test_check_says_what_is_stale(course, capsys, break_it, says):
     assert says in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("damage", [b"{}", b"\xff\xfe"], ids=["no notebook", "no text"])
+def test_a_damaged_notebook_is_made_again(course, damage):
+    (course / "lessons/01_small.ipynb").write_bytes(damage)
+    assert command(course, "lessons/01") == 0
+    assert stale.problems(course) == []
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [

@@ -112,9 +112,10 @@ def _clean(notebook: NotebookNode) -> None:
 
 def _keep_timings(notebook: NotebookNode, stored: Path) -> None:
     """Times differ in every run: a timing cell that did not change keeps the outputs it has."""
-    if not stored.exists():
+    try:
+        old = {cell.get("id"): cell for cell in nbformat.read(stored, as_version=4).cells}
+    except (FileNotFoundError, ValueError, nbformat.ValidationError):  # a damaged one has none that could be kept
         return
-    old = {cell.get("id"): cell for cell in nbformat.read(stored, as_version=4).cells}
     for cell in notebook.cells:
         before = old.get(cell.id)
         if TIMING in tags(cell) and before is not None and before.source == cell.source:

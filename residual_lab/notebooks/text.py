@@ -168,13 +168,13 @@ def dumps(notebook: NotebookNode) -> str:
 
 def write(notebook: NotebookNode, path: Path) -> bool:
     """Put the notebook at ``path`` in one step; False when the file already says the same."""
-    text = dumps(notebook)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    content = dumps(notebook).encode()
+    if path.exists() and path.read_bytes() == content:
         return False
     path.parent.mkdir(exist_ok=True)
     new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        new.write_text(text, encoding="utf-8", newline="\n")
+        new.write_bytes(content)
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
