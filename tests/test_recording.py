@@ -1,12 +1,13 @@
 """Recordings are real: what the site replays is what the experiment gives."""
 
 import gzip
+from argparse import Namespace
 
 import numpy as np
 import pytest
 
 from residual_lab.experiments import EXPERIMENTS, KnobError, Result
-from residual_lab.lab import recording
+from residual_lab.lab import recording, still
 
 ALL = pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=EXPERIMENTS)
 
@@ -114,6 +115,20 @@ def test_a_changed_source_makes_a_recording_stale(monkeypatch, tmp_path):
     files = recording._imported_files
     monkeypatch.setattr(recording, "_imported_files", lambda path: [p for p in files(path) if p.name != "fit.py"] + [changed])
     assert "소스가" in recording.stale(experiment)
+
+
+def test_a_picture_that_cannot_be_drawn_leaves_the_recording_stale(monkeypatch, tmp_path):
+    def refuse(recording):
+        raise ValueError("no such panel")
+
+    experiment = EXPERIMENTS["scalar_product"]
+    monkeypatch.setattr(recording, "RECORDINGS", tmp_path)
+    monkeypatch.setattr(recording, "record", lambda experiment: {"runs": []})
+    monkeypatch.setattr(still, "picture", refuse)
+    with pytest.raises(ValueError, match="no such panel"):
+        recording.run(Namespace(ids=[experiment.id], check=False))
+    assert recording.stale(experiment)
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_source_hash_covers_what_the_numbers_depend_on():

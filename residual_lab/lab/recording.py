@@ -195,9 +195,10 @@ def _write(experiment: type[Experiment]) -> None:
     compressed = len(gzip.compress(text.encode()))
     if compressed > MOST_BYTES_COMPRESSED:
         raise ValueError(f"{experiment.id}: 기록이 압축해서 {compressed:,}바이트입니다. {MOST_BYTES_COMPRESSED:,}바이트를 넘지 않도록 grid를 줄이세요.")
+    drawn = picture(recording)
     RECORDINGS.mkdir(parents=True, exist_ok=True)
-    _replace(RECORDINGS / f"{experiment.id}.json", text.encode())
-    _replace(RECORDINGS / f"{experiment.id}.png", picture(recording))
+    _replace(RECORDINGS / f"{experiment.id}.png", drawn)
+    _replace(RECORDINGS / f"{experiment.id}.json", text.encode())  # last: `stale` goes by what it says
     print(f"✓ {experiment.id}: 설정 {len(recording['runs'])}가지, 압축 {compressed / 1000:.0f} kB")
 
 
