@@ -57,6 +57,13 @@ def test_what_is_installed_is_what_is_pinned():
     assert {name: installed[name] for name in PINS if name in installed} == {name: PINS[name] for name in PINS if name in installed}
 
 
+def test_the_list_that_contributing_makes_has_what_the_set_up_looks_up_in_it():
+    [arguments] = re.findall(r"/pip (freeze .*)", (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    made = subprocess.run([sys.executable, "-m", "pip", *arguments.split()], check=True, capture_output=True, text=True).stdout
+    looked_up = re.findall(r"""_pin\(["'](\w+)["']\)""", (CHECKOUT / "residual_lab/environment.py").read_text(encoding="utf-8"))
+    assert {"pip", "torch"} <= set(looked_up) <= {line.partition("==")[0] for line in made.splitlines()}
+
+
 def test_nothing_is_installed_without_a_pin():
     """Follow the requirements of the course to their ends, as they apply to this machine."""
     todo, seen = [("residual-lab", extra) for extra in ("", *EXTRAS)], set()
