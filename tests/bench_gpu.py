@@ -5,7 +5,7 @@ The papers' whole trainings on CIFAR-10 are among them and take long. ``python t
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Sequence
 from datetime import date
@@ -18,10 +18,18 @@ from residual_lab import big_runs, device
 from residual_lab.experiments import EXPERIMENTS
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    names = [run.name for run in big_runs.RUNS]
+    given = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    given.add_argument("names", nargs="*", help=f"{', '.join(names)}; 없으면 모두")
+    wanted = given.parse_args(arguments).names
+    if unknown := set(wanted) - set(names):
+        given.error(f"모르는 설정입니다: {', '.join(sorted(unknown))}. 있는 것: {', '.join(names)}")
+    measure_all(names=wanted)
+
+
 def measure_all(path: Path = big_runs.FILE, names: Sequence[str] = ()) -> None:
     """The runs of `big_runs.RUNS`, or those that are named; one that cannot be measured is told and left as it was."""
-    if unknown := set(names) - {run.name for run in big_runs.RUNS}:
-        sys.exit(f"모르는 설정입니다: {', '.join(sorted(unknown))}. 있는 것: {', '.join(run.name for run in big_runs.RUNS)}")
     if device().type == "cpu":
         print("GPU가 없어 재지 않았습니다. 전에 잰 값은 그대로 둡니다.")
         return
@@ -51,4 +59,4 @@ def measure(run: big_runs.BigRun) -> list[dict[str, str]]:
 
 
 if __name__ == "__main__":
-    measure_all(names=sys.argv[1:])
+    main()

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import pickle
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import urlsplit
@@ -108,7 +110,8 @@ def table(ours: dict[str, list[str]], theirs: dict[str, list[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(arguments)
     html = CHECKOUT / "_build/html"
     server = make_server(html, 0)
     threading.Thread(target=server.serve_forever, daemon=True).start()

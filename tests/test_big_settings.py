@@ -305,3 +305,12 @@ def test_what_is_measured_is_kept_and_shown_with_its_date_and_device(tmp_path, m
     row = next(line for line in page.splitlines() if "| 잔차 |" in line)
     assert "2 [1]" in row and "**2** (시드 1개" in row and "CPU" in row and "999" not in page
     assert f"마지막으로 잰 날은 {big_runs.read(file)['small']['residual']['date']}" in page
+
+
+def test_the_measuring_command_explains_itself_and_knows_its_runs(capsys):
+    with pytest.raises(SystemExit) as asked:
+        bench_gpu.main(["--help"])
+    assert asked.value.code == 0 and big_runs.RUNS[0].name in capsys.readouterr().out
+    with pytest.raises(SystemExit) as mistyped:
+        bench_gpu.main(["no_such_run"])
+    assert mistyped.value.code == 2 and "모르는 설정입니다: no_such_run" in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """What the Korean search indexes of a text; how well it finds is measured on the built site (`published/test_reading.py`)."""
 
 import pytest
+import search_measure
 
 from residual_lab.site.theme.search import SearchKorean
 
@@ -29,3 +30,10 @@ def test_a_text_is_found_by_every_form_of_its_terms(query, text):
 @pytest.mark.parametrize(("query", "text"), [("기울기", "층을 쌓습니다."), ("gate", "delegate"), ("층 정규화", "배치 정규화")])
 def test_a_text_is_not_found_by_what_it_does_not_say(query, text):
     assert not finds(query, text)
+
+
+def test_the_measuring_command_explains_itself_without_a_browser(capsys, monkeypatch):
+    monkeypatch.setattr(search_measure, "sync_playwright", lambda: pytest.fail("began to measure"))
+    with pytest.raises(SystemExit) as asked:
+        search_measure.main(["--help"])
+    assert asked.value.code == 0 and "search_queries.csv" in capsys.readouterr().out
