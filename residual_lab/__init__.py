@@ -1,7 +1,6 @@
 """잔차 연결 실험실: ten interactive lessons on residual connections.
 
-Importing the package costs nothing: torch is imported only by the modules that train
-(`data`, `blocks`, `training`, `experiments`, `checks`).
+Importing the package costs nothing: torch is imported only by modules that compute with it.
 """
 
 from residual_lab.hardware import device
