@@ -18,12 +18,12 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 """What a file system answers that has no locks (some network folders): there everyone who asks gets one."""
 
 
-def write_text(path: Path, text: str, encoding: str = "utf-8") -> None:
+def write_text(path: Path, text: str) -> None:
     """Whole or not at all: no reader finds half of it, and a full disk leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f".{path.name}.new")
     try:
-        new.write_text(text, encoding=encoding, errors="replace", newline="\n")
+        new.write_text(text, encoding="utf-8", errors="replace", newline="\n")
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)
