@@ -250,6 +250,27 @@ def test_the_learners_names_survive_and_noise_is_swallowed(capfd):
     assert names["show"] == 1 and capfd.readouterr().out == ""
 
 
+def test_a_learners_name_for_a_builtin_breaks_neither_the_grade_cell_nor_the_learners_function():
+    names = {"sum": 0, "max": 0.0, "isinstance": None, "limit": 5}
+    exec(PRELUDE.read_text(encoding="utf-8"), names)
+    exec("def learners():\n    return sum + limit", names)
+    assert names["_residual_lab_grade"](1, "show(sum([1, 2]), learners(), digits=None)", names) == "3\n5\n" and names["sum"] == 0
+
+
+def test_only_numbers_come_along():
+    import numpy as np
+    import torch
+
+    class Large(torch.Tensor):
+        def __matmul__(self, other):
+            return torch.full((2,), 99.0)
+
+    rows = [[1.0, 2.0], [3.0, 4.0]]
+    forms = [torch.tensor(rows), torch.tensor(rows).requires_grad_().as_subclass(Large), np.array(rows), [torch.tensor([1, 2]), (3, 4)]]
+    body = "import torch\nshow(only_numbers(v) @ torch.ones(2, dtype=torch.float64), type(only_numbers(v)) is torch.Tensor, digits=None)"
+    assert {run_prelude(body, names={"v": form}) for form in forms} == {"2: 3 7\nTrue\n"}
+
+
 def test_the_table_is_aligned_in_a_terminal():
     tasks = [verdict.TaskResult("1-1", "두 배", 2, 2, "passed"), verdict.TaskResult("1-2", "abc", 0, 13, "error", "이유")]
     lines = reports.table(verdict.Result("가", "01", "연습", "a", tasks)).splitlines()

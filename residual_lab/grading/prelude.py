@@ -5,10 +5,12 @@ def _residual_lab_grade(seed, body, names, careful=0.0):
     still come up with the values that the solution gives for these inputs.
 
     Args:
-        names: what the learner's cells defined. The code runs in a copy, so that its names never replace the learner's.
+        names: what the learner's cells defined. The code runs in a copy, so that its names never replace the learner's,
+            and without those of builtins: ``sum = 0`` in an answer is the learner's own affair.
         careful: in the trusted kernel, how far (relative to the largest number shown with it) a number must lie from
             where its rounding changes; a seed that comes closer raises `ArithmeticError`, and another is drawn.
     """
+    import builtins
     import math
     import os
     import random
@@ -82,6 +84,16 @@ def _residual_lab_grade(seed, body, names, careful=0.0):
         if abs(number - edge) < margin * largest:
             raise ArithmeticError("rounding without a margin")
 
+    def only_numbers(value):
+        """A plain float64 tensor of a tensor's, an array's or nested lists' numbers: what else an object can do stays behind."""
+        import torch
+
+        return torch.tensor(listed(value), dtype=torch.float64)
+
+    def listed(value):
+        value = value.tolist() if hasattr(value, "tolist") else value
+        return [listed(item) for item in value] if isinstance(value, (list, tuple)) else float(value)
+
     def raised(function, *arguments, kind=ValueError):
         """Name of the exception that a call raises (``kind`` for its subclasses too), or "-"."""
         try:
@@ -92,11 +104,12 @@ def _residual_lab_grade(seed, body, names, careful=0.0):
             return kind.__name__ if isinstance(problem, kind) else type(problem).__name__
         return "-"
 
-    helpers = {"draw": draw, "tensor": tensor, "whole": whole, "show": show, "raised": raised, "math": math}
+    helpers = {"draw": draw, "tensor": tensor, "whole": whole, "show": show, "raised": raised, "only_numbers": only_numbers, "math": math}
     if "torch" in body:
         import torch
 
         helpers["torch"] = torch
+    usable = {name: value for name, value in names.items() if name.startswith("_") or not hasattr(builtins, name)}
     quiet = os.open(os.devnull, os.O_WRONLY)
     kept = [(fd, os.dup(fd)) for fd in (1, 2)]
     outer = [stream for stream in (sys.stdout, sys.stderr) if hasattr(stream, "__dict__")]
@@ -106,7 +119,7 @@ def _residual_lab_grade(seed, body, names, careful=0.0):
         with capture_output():
             for fd, _ in kept:
                 os.dup2(quiet, fd)
-            exec(compile(body, "<grade>", "exec"), {**names, **helpers})
+            exec(compile(body, "<grade>", "exec"), {**usable, **helpers})
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
     finally:
@@ -117,3 +130,8 @@ def _residual_lab_grade(seed, body, names, careful=0.0):
             os.close(copy)
         os.close(quiet)
     return "\n".join(lines) + "\n"
+
+
+# In a namespace of its own, where the learner's ``sum`` or ``max`` is not seen.
+_residual_lab_grade = _residual_lab_grade.__class__(
+    _residual_lab_grade.__code__, {"__builtins__": __builtins__}, None, _residual_lab_grade.__defaults__)
