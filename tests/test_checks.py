@@ -1,10 +1,15 @@
 """Checks of the exercises beyond each solution's own wrong answers: honest variants pass, tricks do not, errors are Korean."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from residual_lab.checks import degradation as checks
+from residual_lab.checks import ensemble, scaling
 from residual_lab.checks.base import NotYet
 
 
@@ -92,3 +97,34 @@ def test_a_block_that_is_right_only_for_the_formula_fails_on_its_training():
 
     with pytest.raises(NotYet, match="순위가 다릅니다"):
         checks.check_block(cheat)
+
+
+def test_jacobian_sums_may_be_arrays():
+    def expand(Js):
+        zero = np.zeros(Js[0].shape)
+        sums = [np.eye(len(zero))]
+        for J in Js:
+            sums = [past + J.numpy() @ before for past, before in zip(sums + [zero], [zero] + sums)]
+        return sums
+
+    ensemble.check_expand_jacobian(expand)
+    ensemble.check_expand_jacobian(lambda Js: np.stack(expand(Js)))
+
+
+@pytest.mark.parametrize("form", [list, torch.tensor, np.array])
+def test_deepnorms_pair_may_be_anything_that_holds_two_numbers(form):
+    scaling.check_deepnorm(lambda encoder, decoder: {side: form(pair) for side, pair in scaling._deepnorm(encoder, decoder).items()})
+
+
+def test_a_block_that_never_was_initialised_is_told_so():
+    class Block(nn.Module):
+        def __init__(self, attention, ffn):
+            self.alpha = 0.0
+
+    with pytest.raises(NotYet, match=r"super\(\).__init__\(\)"):
+        scaling.check_rezero_block(Block)
+
+
+def test_a_particle_after_a_name_that_is_filled_in_suits_every_name():
+    folder = Path(checks.__file__).parent
+    assert [found for path in folder.glob("*.py") for found in re.findall(r"\}`[은는이가을를과와] .*", path.read_text(encoding="utf-8"))] == []

@@ -46,7 +46,7 @@ def number(value: Any, name: str) -> float:
         return float(value)
     except (TypeError, ValueError, RuntimeError) as problem:
         said = "아무것도 돌려주지 않았습니다(return이 없습니다)" if value is None else f"{type(value).__name__}을(를) 돌려주었습니다"
-        raise NotYet(f"`{name}`은 수 하나를 돌려주어야 하는데 {said}.") from problem
+        raise NotYet(f"`{name}`은(는) 수 하나를 돌려주어야 하는데 {said}.") from problem
 
 
 def close(value: float, expected: float, *, relative: float = 1e-4, absolute: float = 1e-12) -> bool:

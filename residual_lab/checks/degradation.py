@@ -31,7 +31,8 @@ def check_embed_shallow(embed_shallow: Callable[[list[Tensor], int], list[Tensor
         weights = [torch.randn(a, b, generator=generator) for a, b in zip(sizes, sizes[1:])]
         x = torch.randn(32, sizes[0], generator=generator)
         given, expected = list(weights), forward(weights, x)
-        deeper = call(embed_shallow, weights, k)
+        scaled = "I * k는 행렬에 수를 곱합니다. 층 k개는 [I] * k입니다."
+        deeper = call(embed_shallow, weights, k, hints={"can only concatenate list": scaled})
         require(isinstance(deeper, (list, tuple)), "가중치의 리스트를 돌려주어야 합니다.")
         untouched = len(weights) == len(given) and all(a is b for a, b in zip(weights, given))
         require(untouched, "받은 리스트 `weights`가 바뀌었습니다. 새 리스트를 만들어 돌려주세요.")

@@ -21,7 +21,7 @@ def _whole(value: Any, name: str) -> int:
     if isinstance(value, (Tensor, np.ndarray, np.number)) and np.ndim(value) == 0:
         value = value.item()
     number = isinstance(value, (int, float)) and not isinstance(value, bool) and value == value // 1
-    require(number, f"`{name}`은 정수 하나를 돌려주어야 합니다(return이 없거나 정수가 아닙니다).")
+    require(number, f"`{name}`은(는) 정수 하나를 돌려주어야 합니다(return이 없거나 정수가 아닙니다).")
     return int(value)
 
 
@@ -217,6 +217,7 @@ def _explain_bytes(name: str, value: int, expected: int, forward: Callable, para
     said = f"‘{name}’: {expected:,} 바이트여야 하는데 {value:,}입니다."
     require(value != memory.saved_bytes(forward), f"{said} 파라미터를 빼지 않았습니다. 저장소의 주소로 견주면 전치한 것도 알아볼 수 있습니다.")
     require(value * 4 != expected, f"{said} 수의 개수를 셌습니다. float32는 하나가 4바이트, float64는 8바이트입니다.")
+    require(all(t.element_size() == 4 for t in others) or value != 4 * sum(t.numel() for t in others), f"{said} 값 하나를 4바이트로 셌습니다(element_size를 보세요).")
     require(value not in (sum(t.numel() * t.element_size() for t in others), sum(t.numel() * t.element_size() for t in saved)),
             f"{said} 같은 저장소를 여러 번 셌거나, 조각의 크기를 셌습니다. `tensor.untyped_storage()`를 주소마다 한 번만 세세요.")
     require(value != sum(t.untyped_storage().nbytes() for t in others), f"{said} 같은 저장소를 여러 번 셌습니다. 주소(data_ptr)마다 한 번만 셉니다.")
@@ -229,7 +230,10 @@ def _explain_bytes(name: str, value: int, expected: int, forward: Callable, para
     raise NotYet(said)
 
 
-_UNPACK = {"but got list": "층은 특성을 리스트가 아니라 하나씩 받습니다. `*features`로 풀어서 넘기세요."}
+_LAYERS = {
+    "but got list": "층은 특성을 리스트가 아니라 하나씩 받습니다. `*features`로 풀어서 넘기세요.",
+    "running_mean should contain": "층은 앞의 특성을 모두 받습니다. `*features`로 모두 넘기세요.",
+}
 
 
 def check_recomputed_block(recomputed_block: Callable[[nn.ModuleList, Tensor], Tensor]) -> None:
@@ -240,7 +244,7 @@ def check_recomputed_block(recomputed_block: Callable[[nn.ModuleList, Tensor], T
         block = DenseBlock(layers, 16, 12)
         x = torch.randn(8, 16, 8, 8).requires_grad_()
         parameters = [*block.parameters()]
-        out, expected = call(recomputed_block, block.layers, x, hints=_UNPACK), block(x)
+        out, expected = call(recomputed_block, block.layers, x, hints=_LAYERS), block(x)
         require(isinstance(out, Tensor), "텐서를 돌려주어야 합니다.")
         require(out.shape == expected.shape, f"출력의 모양이 {tuple(expected.shape)}이어야 하는데 {tuple(out.shape)}입니다. 블록의 입력까지 모두 이어 붙입니다.")
         require(torch.allclose(out, expected, atol=1e-4), "출력이 DenseBlock과 다릅니다. 이어 붙이는 차례는 x₀, x₁, …입니다.")

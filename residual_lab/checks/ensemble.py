@@ -17,12 +17,12 @@ from residual_lab.checks.base import NotYet, call, close, passed, require
 
 def _number(value: Any, name: str) -> float:
     if value is None:
-        raise NotYet(f"`{name}`이 아무것도 돌려주지 않았습니다(return이 없습니다).")
+        raise NotYet(f"`{name}`이(가) 아무것도 돌려주지 않았습니다(return이 없습니다).")
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError) as problem:
-        raise NotYet(f"`{name}`은 수 하나를 돌려주어야 하는데 {type(value).__name__}을(를) 돌려주었습니다.") from problem
-    require(math.isfinite(number), f"`{name}`이 유한한 수를 돌려주지 않았습니다: {number}")
+        raise NotYet(f"`{name}`은(는) 수 하나를 돌려주어야 하는데 {type(value).__name__}을(를) 돌려주었습니다.") from problem
+    require(math.isfinite(number), f"`{name}`이(가) 유한한 수를 돌려주지 않았습니다: {number}")
     return number
 
 
@@ -96,11 +96,12 @@ def check_expand_jacobian(expand_jacobian: Callable[[Sequence[Tensor]], Any]) ->
         received = [J.clone() for J in given]
         sums = call(expand_jacobian, received, hints={"same dtype": _DTYPES})
         require(all(torch.equal(a, b) for a, b in zip(given, received)) and len(received) == n, "받은 야코비 행렬이 바뀌었습니다. 새 텐서를 만드세요.")
-        if isinstance(sums, Tensor):
-            require(sums.dim() == 3, f"행렬 하나가 아니라 길이 0부터 {n}까지 행렬 {n + 1}개를 돌려주어야 합니다. 길이가 다른 것은 더하지 마세요.")
+        if isinstance(sums, (Tensor, np.ndarray)):
+            require(sums.ndim == 3, f"행렬 하나가 아니라 길이 0부터 {n}까지 행렬 {n + 1}개를 돌려주어야 합니다. 길이가 다른 것은 더하지 마세요.")
             sums = list(sums)
         require(isinstance(sums, (list, tuple)), "길이 0부터 n까지 행렬의 리스트(또는 쌓은 텐서)를 돌려주어야 합니다.")
         require(len(sums) == n + 1, f"블록이 {n}개면 길이는 0부터 {n}까지 {n + 1}가지인데 {len(sums)}개를 돌려주었습니다.")
+        sums = [torch.as_tensor(S) if isinstance(S, np.ndarray) else S for S in sums]
         for k, S in enumerate(sums):
             require(isinstance(S, Tensor) and S.shape == (d, d), f"길이 {k}의 합은 {d}×{d} 텐서여야 합니다.")
         sums = torch.stack([S.detach().double() for S in sums])

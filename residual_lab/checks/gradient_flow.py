@@ -182,7 +182,9 @@ def check_shatter_corr(branch_variances: Callable[[int, float], Sequence[float]]
             require(not all(map(_close, given, _variances(L + 1, beta)[1:])), "한 칸 밀렸습니다. 첫 블록의 입력은 분산이 1입니다.")
             require(not all(map(_close, given, [1 + beta * l for l in range(L)])), "β를 제곱하지 않았습니다. 분산에 더해지는 것은 β²입니다.")
             require(not all(map(_close, given, [(1 + beta**2) ** l for l in range(L)])), "블록마다 1 + β²을 곱했습니다. BN이 있으면 가지가 보태는 분산은 언제나 β²이므로 더합니다.")
-            raise NotYet(f"branch_variances({L}, {beta})는 {right}이어야 하는데 {given}입니다.")
+            real = [1 + (1 - 1 / math.pi) * beta**2 * l for l in range(L)]
+            require(not all(map(_close, given, real)), "(1 − 1/π)은 진짜 망에 맞춘 고침입니다. 마스크 모형에서는 β²을 그대로 보탭니다.")
+            raise NotYet(f"branch_variances({L}, {beta})는 {_shown(right)}이어야 하는데 {_shown(given)}입니다.")
     drawn = [1.0, 1.7, 0.8, 3.2]
     for variances, beta, skip in ((drawn, 0.7, True), (drawn, 0.7, False), ([1.0] * 5, 1.0, True), (_variances(16, 1.0), 1.0, True), (_variances(32, 0.1), 0.1, True)):
         given = list(variances)
@@ -191,7 +193,7 @@ def check_shatter_corr(branch_variances: Callable[[int, float], Sequence[float]]
         if not _close(value, right):
             for message, wrong in _wrong_correlations(variances, beta, skip).items():
                 require(not _close(value, wrong), message)
-            shown = variances if len(variances) < 6 else f"수 {len(variances)}개"
+            shown = _shown(variances) if len(variances) < 6 else f"수 {len(variances)}개"
             raise NotYet(f"shatter_corr({shown}, {beta}, {skip})는 {right:.4f}이어야 하는데 {value:.4f}입니다.")
     for name, L, beta in (("플레인", 2, 1.0), ("잔차", 4, 1.0), ("잔차 + BN", 16, 1.0), ("잔차 + BN", 32, 0.1)):
         variances = branch_variances(L, beta) if name == "잔차 + BN" else [1.0] * L
@@ -206,6 +208,10 @@ def _numbers(value: Any, name: str) -> list[float]:
     is_list = isinstance(value, (list, tuple, Tensor, np.ndarray)) and np.ndim(value) == 1
     require(is_list, f"`{name}`은(는) 수의 리스트를 돌려주어야 합니다.")
     return [number(one, name) for one in value]
+
+
+def _shown(values: Sequence[float]) -> str:
+    return "[" + ", ".join(f"{v:.4g}" for v in values) + "]"
 
 
 def _variances(L: int, beta: float) -> list[float]:

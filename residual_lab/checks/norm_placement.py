@@ -15,7 +15,7 @@ WHERE = ("post", "pre", "peri", "olmo2")
 
 
 def _tensor(value: Any, shape: tuple, name: str) -> Tensor:
-    require(isinstance(value, Tensor), f"`{name}`은 텐서를 돌려주어야 합니다(return이 없거나 다른 것을 돌려줍니다).")
+    require(isinstance(value, Tensor), f"`{name}`은(는) 텐서를 돌려주어야 합니다(return이 없거나 다른 것을 돌려줍니다).")
     require(tuple(value.shape) == tuple(shape), f"`{name}`의 모양이 {tuple(shape)}이어야 하는데 {tuple(value.shape)}입니다.")
     return value.detach().to(torch.float64)
 
@@ -143,6 +143,8 @@ def _jacobian_mistakes(z: Tensor) -> dict[str, Tensor]:
         "1/σ을 곱하지 않았습니다.": centring - torch.outer(u, u),
         "u를 평균을 빼지 않은 z로 만들었습니다.": scale * (centring - torch.outer(raw, raw)),
         "표준편차를 d − 1로 나누어 구했습니다. LN은 d로 나눕니다.": ((d - 1) / d) ** 0.5 * scale * (centring - torch.outer(u, u)),
+        "표준편차를 d − 1로 나누었습니다. LN은 d로 나눕니다(unbiased=False).": ((d - 1) / d) ** 0.5 * scale * (centring - (d - 1) / d * torch.outer(u, u)),
+        "z̃z̃ᵀ를 d로 나누지 않았습니다.": scale * (centring - d * torch.outer(u, u)),
     }
 
 

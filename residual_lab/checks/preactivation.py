@@ -202,10 +202,15 @@ class _Unit(nn.Module):
 
 
 class _LastValue(nn.Module):
-    """Changes a single number of its input."""
+    """Turns the sign of a single number of its input, so many times: twice puts it back."""
+
+    def __init__(self, times: int):
+        super().__init__()
+        self.times = times
 
     def forward(self, x: Tensor) -> Tensor:
-        x.view(-1)[-1] += 1.0
+        for _ in range(self.times):
+            x.view(-1)[-1:].neg_()
         return torch.zeros(3)
 
 
@@ -214,7 +219,8 @@ UNITS = (
     ("BN을 뺀 유닛", lambda: _Unit(nn.Identity()), True, "제자리 ReLU가 입력을 덮어씁니다. 부르기 전의 값을 clone()으로 따로 두고 비교하세요."),
     ("항등 층", nn.Identity, False, "출력이 입력과 같은 텐서라도 입력의 값이 바뀐 것은 아닙니다."),
     ("제자리가 아닌 ReLU", nn.ReLU, False, "출력은 입력과 다르지만 입력은 그대로입니다. 출력이 아니라 입력을 보세요."),
-    ("값 하나만 바꾸는 층", _LastValue, True, "값 하나만 바뀌어도 바뀐 것입니다. 모든 값을 비교하세요."),
+    ("값 하나만 바꾸는 층", lambda: _LastValue(1), True, "값 하나만 바뀌어도 바뀐 것입니다. 모든 값을 비교하세요."),
+    ("바꾸었다가 되돌리는 층", lambda: _LastValue(2), False, "값이 되돌아왔으므로 바뀐 것이 아닙니다. 제자리에서 썼는지가 아니라 값을 비교하세요."),
 )
 
 

@@ -19,9 +19,9 @@ CLOSE = {torch.float32: 1e-4, torch.float64: 1e-9}
 def _tensor(value: Any, name: str, shape: Sequence[int]) -> Tensor:
     """What the learner returned as a detached float tensor of the shape it must have."""
     require(value is not None, f"`{name}`이(가) 없습니다. return을 빠뜨리지 않았는지 보세요.")
-    require(isinstance(value, (Tensor, np.ndarray)), f"`{name}`은 텐서여야 하는데 {type(value).__name__}입니다.")
+    require(isinstance(value, (Tensor, np.ndarray)), f"`{name}`은(는) 텐서여야 하는데 {type(value).__name__}입니다.")
     value = torch.as_tensor(value).detach()
-    require(value.is_floating_point(), f"`{name}`은 실수 텐서여야 하는데 {value.dtype}입니다.")
+    require(value.is_floating_point(), f"`{name}`은(는) 실수 텐서여야 하는데 {value.dtype}입니다.")
     require(tuple(value.shape) == tuple(shape), f"`{name}`의 모양이 {tuple(shape)}이어야 하는데 {tuple(value.shape)}입니다.")
     return value
 
@@ -154,6 +154,7 @@ def check_safe_residual(safe_residual: Callable[[Tensor, Tensor], Tensor]) -> No
         except Exception as problem:
             raise NotYet(f"모양이 {shape}로 같은데 오류가 났습니다. {type(problem).__name__}: {problem}") from problem
         _untouched(given, (x, f))
+        require(y is not None, "`safe_residual`이(가) 아무것도 돌려주지 않았습니다(return이 없습니다).")
         require(_same(_tensor(y, "돌려준 값", shape), x + f), "x + f를 돌려주어야 합니다.")
         print(f"{shape} + {shape}: 더함")
     for a, b in (((4, 8), (4, 5)), ((4, 8), (4, 1)), ((4, 1), (1, 8)), ((4, 8), (8,)), ((4, 8), (8, 4)), ((4, 8), (1, 4, 8)), ((), (3,)), ((2, 6), (3, 4))):
@@ -182,7 +183,8 @@ def check_as_plain(as_plain: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Te
             torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((hidden, width), (hidden,), (width, hidden), (width,))
         )
         given = _copies(*block)
-        answer = _parts(call(as_plain, *given), 4, "(V₁, c₁, V₂, c₂)")
+        columns = "V₂에는 행이 아니라 열을 붙입니다: torch.cat([...], dim=1)."
+        answer = _parts(call(as_plain, *given, hints={"must match except in dimension 0": columns}), 4, "(V₁, c₁, V₂, c₂)")
         _untouched(given, block)
         rows = answer[0].shape[0] if isinstance(answer[0], (Tensor, np.ndarray)) and answer[0].ndim == 2 else hidden + 2 * width
         if isinstance(answer[0], (Tensor, np.ndarray)) and tuple(answer[0].shape) == (width, hidden + 2 * width):

@@ -68,6 +68,9 @@ def _attribution_mistakes(pieces: Sequence[Tensor], gamma: Tensor, U: Tensor) ->
     }
 
 
+READS = "reads에는 Q, K, V가 읽을 스트림 셋을 이 순서의 리스트로 넣습니다."
+
+
 def check_hide(hide: Callable[[Transformer, Tensor, str], Tensor]) -> None:
     """Task 10-2: what the second layer no longer hears of the first."""
     for heads, seed in ((1, 3), (2, 4)):
@@ -75,7 +78,7 @@ def check_hide(hide: Callable[[Transformer, Tensor, str], Tensor]) -> None:
         tokens = torch.randint(11, (3, 9), generator=torch.Generator().manual_seed(seed))
         weights = [p.detach().clone() for p in model.parameters()]
         for where in ("query", "key", "value", "sum"):
-            logits = call(hide, model, tokens, where)
+            logits = call(hide, model, tokens, where, hints={"must be Tensor, not str": READS, "Boolean value of Tensor": READS})
             require(isinstance(logits, Tensor), "로짓 텐서를 돌려주어야 합니다(return이 없거나 다른 것을 돌려줍니다).")
             require(logits.shape == (3, 9, 11), f"모양이 (3, 9, 11)이어야 하는데 {tuple(logits.shape)}입니다. unembed를 거쳤습니까?")
             require(all(torch.equal(a, b) for a, b in zip(model.parameters(), weights)), "모델의 가중치가 바뀌었습니다.")
@@ -298,7 +301,7 @@ def _number(value: Any, name: str) -> float:
     try:
         return float(value.detach() if isinstance(value, Tensor) else value)
     except (TypeError, ValueError, RuntimeError) as problem:
-        raise NotYet(f"`{name}`은 수 하나여야 하는데 {type(value).__name__}입니다.") from problem
+        raise NotYet(f"`{name}`은(는) 수 하나여야 하는데 {type(value).__name__}입니다.") from problem
 
 
 def _three(value: Any) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -51,7 +52,7 @@ def check_deepnorm(deepnorm: Callable[[int, int], Mapping[str, tuple[float, floa
         surplus = " 층이 0인 쪽은 넣지 않습니다." if set(answer) > set(expected) else ""
         require(set(answer) == set(expected), f"{where}: 열쇠가 {sorted(expected)}이어야 하는데 {sorted(map(str, answer))}입니다.{surplus}")
         for side, pair in expected.items():
-            given = answer[side]
+            given = answer[side].tolist() if isinstance(answer[side], (Tensor, np.ndarray)) else answer[side]
             require(isinstance(given, (tuple, list)) and len(given) == 2, f"{where}: {side}의 값은 (α, β) 두 수여야 합니다.")
             alpha, beta = (number(v, "deepnorm") for v in given)
             if not (close(alpha, pair[0]) and close(beta, pair[1])):
@@ -125,13 +126,21 @@ def _outputs_and_gradients(one: Transformer, other: Transformer, tokens: Tensor)
     return max([(logits[0] - logits[1]).abs().max().item(), *gaps])
 
 
+SUPER = "`__init__`의 첫 줄에서 super().__init__()을 부르세요."
+_MAKING = {
+    "before Module.__init__() call": SUPER,
+    "has no attribute 'detach'": "nn.Parameter에는 수가 아니라 텐서를 넣습니다. 예: nn.Parameter(torch.zeros(1))",
+}
+
+
 def check_rezero_block(block: type[nn.Module]) -> None:
     """Task 8-4: ReZero with two branches, one α, no normalisation; at first only α learns."""
     generator = torch.Generator().manual_seed(84)
     for d in (4, 6):
         attention, ffn = (nn.Sequential(nn.Linear(d, 2 * d), nn.Tanh(), nn.Linear(2 * d, d)).double() for _ in range(2))
-        net = call(block, attention, ffn)
+        net = call(block, attention, ffn, hints=_MAKING)
         require(isinstance(net, nn.Module), "`ReZeroBlock`은 nn.Module이어야 합니다.")
+        require(hasattr(net, "_parameters"), SUPER)
         x = torch.randn(3, 5, d, generator=generator, dtype=torch.float64)
         branch = {id(p) for p in (*attention.parameters(), *ffn.parameters())}
         require(branch <= {id(p) for p in net.parameters()}, "받은 attention과 ffn이 블록의 파라미터에 없습니다. self.attention처럼 저장하세요.")

@@ -18,14 +18,14 @@ from residual_lab.checks.base import NotYet, call, close, number, passed, requir
 def _numbers(value: Any, name: str, count: int) -> list[float]:
     """What the learner returned as a list of ``count`` finite numbers."""
     require(value is not None, f"`{name}`이(가) 아무것도 돌려주지 않았습니다(return이 없습니다).")
-    require(isinstance(value, (list, tuple, Tensor, np.ndarray)), f"`{name}`은 수의 리스트를 돌려주어야 하는데 {type(value).__name__}을(를) 돌려주었습니다.")
-    require(len(value) == count, f"`{name}`은 수 {count}개를 돌려주어야 하는데 {len(value)}개입니다.")
+    require(isinstance(value, (list, tuple, Tensor, np.ndarray)), f"`{name}`은(는) 수의 리스트를 돌려주어야 하는데 {type(value).__name__}을(를) 돌려주었습니다.")
+    require(len(value) == count, f"`{name}`은(는) 수 {count}개를 돌려주어야 하는데 {len(value)}개입니다.")
     return [_finite(v, name) for v in value]
 
 
 def _finite(value: Any, name: str) -> float:
     one = number(value, name)
-    require(math.isfinite(one), f"`{name}`이 유한한 수가 아닙니다: {one}")
+    require(math.isfinite(one), f"`{name}`이(가) 유한한 수가 아닙니다: {one}")
     return one
 
 
