@@ -1,5 +1,7 @@
 """Checks of the exercises beyond each solution's own wrong answers: honest variants pass, tricks do not, errors are Korean."""
 
+import itertools
+import math
 import re
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import torch
 from torch import nn
 
 from residual_lab.checks import degradation as checks
-from residual_lab.checks import ensemble, scaling
+from residual_lab.checks import ensemble, scaling, stochastic_depth
 from residual_lab.checks.base import NotYet
 
 
@@ -128,3 +130,14 @@ def test_a_block_that_never_was_initialised_is_told_so():
 def test_a_particle_after_a_name_that_is_filled_in_suits_every_name():
     folder = Path(checks.__file__).parent
     assert [found for path in folder.glob("*.py") for found in re.findall(r"\}`[은는이가을를과와] .*", path.read_text(encoding="utf-8"))] == []
+
+
+def test_a_distribution_from_all_masks_is_refused_before_it_would_run_for_ever():
+    def by_masks(p):
+        chances = [0.0] * (len(p) + 1)
+        for mask in itertools.product((0, 1), repeat=len(p)):
+            chances[sum(mask)] += math.prod(q if b else 1 - q for q, b in zip(p, mask))
+        return chances
+
+    with pytest.raises(NotYet, match="마스크를 모두 늘어놓고 있습니다"):
+        stochastic_depth.check_depth_distribution(by_masks)

@@ -45,7 +45,7 @@ def _moment(L: int, s: float, normed: bool) -> float:
 def check_deepnorm(deepnorm: Callable[[int, int], Mapping[str, tuple[float, float]]]) -> None:
     """Task 8-2: the four pairs of constants (Wang et al. 2022, arXiv:2203.00555, Fig. 2)."""
     for encoder, decoder in ((12, 0), (0, 24), (1000, 0), (12, 6), (6, 6), (18, 3)):
-        answer = call(deepnorm, encoder, decoder)
+        answer = call(deepnorm, encoder, decoder, hints={"negative power": "층수가 0인 쪽은 계산하지도, 넣지도 마세요."})
         require(isinstance(answer, Mapping), "딕셔너리를 돌려주어야 합니다. 예: {\"encoder\": (α, β)}")
         expected = _deepnorm(encoder, decoder)
         where = f"인코더 {encoder}층, 디코더 {decoder}층"
@@ -147,8 +147,8 @@ def check_rezero_block(block: type[nn.Module]) -> None:
         norms = [m for m in net.modules() if "Norm" in type(m).__name__]
         require(not norms, "정규화가 들어 있습니다. ReZero의 공식 구현은 LayerNorm을 뺍니다.")
         own = [p for p in net.parameters() if id(p) not in branch]
-        require(own, "배우는 수 α가 없습니다. nn.Parameter로 만들어야 옵티마이저가 찾습니다.")
-        require(sum(p.numel() for p in own) == 1, f"α는 블록에 하나입니다. 두 가지가 함께 씁니다(지금은 수 {sum(p.numel() for p in own)}개).")
+        require(own, "학습되는 수 α가 없습니다. nn.Parameter로 만들어야 옵티마이저가 찾습니다.")
+        require(sum(p.numel() for p in own) == 1, f"α는 블록에 하나입니다. 어텐션과 FFN이 함께 씁니다(지금은 수 {sum(p.numel() for p in own)}개).")
         [alpha] = own
         require(alpha.item() == 0, "α는 0에서 시작합니다.")
         y = call(net, x)
