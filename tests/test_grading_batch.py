@@ -113,7 +113,46 @@ def test_a_path_that_names_two_learners_is_nobodys():
     roster = [Learner("김하나", "101"), Learner("이두리", "102", "duri-lee"), Learner("박세찬", "103", "se-chan")]
     for path in ("101/102_01_small.ipynb", "duri-lee/se-chan_01_small.ipynb"):
         learner, doubt = find_learner(PurePath(path), ["01_small"], roster)
-        assert learner == Learner(path) and "'이두리'" in doubt and "한 사람의 학번만" in doubt
+        assert learner == Learner(path) and "이두리" in doubt and "한 사람의 학번만" in doubt
+
+
+@pytest.mark.parametrize(
+    ("path", "whose", "says"),
+    [
+        ("이두리_1235_assignsubmission_file/01_small_101.ipynb", "102", "다른 사람(김하나)이 있습니다"),
+        ("이두리_1235_assignsubmission_file/김하나_1234_assignsubmission_file/01_small.ipynb", "102", "다른 사람(김하나)이"),
+        ("이두리_1235_assignsubmission_file_김하나.ipynb", "102", "다른 사람(김하나)이"), ("이두리_LATE_123_4567_101_01_small.ipynb", "102", "다른 사람(김하나)이"),
+        ("1반/이두리_1235_assignsubmission_file/102_01_small.ipynb", "102", None), ("이두리_123_4567_01_small.ipynb", "102", None),
+        ("박세찬_1236_assignsubmission_file/104_01_small.ipynb", "104", None), ("박세찬_1236_assignsubmission_file/01_small.ipynb", "", "2명"),
+        ("박세찬_1236_assignsubmission_file/101_01_small.ipynb", "", "서로 다른 사람(박세찬 103, 박세찬 104, 김하나)"),
+        ("Participant_1237_assignsubmission_file/101_01_small.ipynb", "101", "'Participant'을(를) 명단에서 찾지 못해"),
+        ("이두리/101_01_small.ipynb", "", "서로 다른 사람(김하나, 이두리)이"), ("김하나_이두리_01_small.ipynb", "", "서로 다른 사람(김하나, 이두리)이"),
+        ("104_박세찬_01_small.ipynb", "104", None), ("101/김하나_01_small.ipynb", "101", None),
+    ],
+)
+def test_no_file_name_of_a_learner_makes_it_anothers(path, whose, says):
+    roster = [Learner("김하나", "101"), Learner("이두리", "102"), Learner("박세찬", "103"), Learner("박세찬", "104")]
+    learner, doubt = find_learner(PurePath(path), ["01_small"], roster)
+    assert learner.id == whose and (says in doubt if says else doubt is None)
+
+
+def test_a_blank_notebook_under_anothers_number_changes_no_grade_of_theirs(course, tmp_path):
+    roster = [Learner("김하나", "101"), Learner("이두리", "102")]
+    write_submission(tmp_path / "in" / "김하나_1234_assignsubmission_file/01_small.ipynb", RIGHT["1-1"])
+    write_submission(tmp_path / "in" / "이두리_1235_assignsubmission_file/01_small_101.ipynb", WRONG["1-1"])
+    results = batch_of(course, tmp_path / "in", tmp_path / "out", roster=roster).run()
+    assert [(result.learner_id, result.points) for result in results] == [("101", 2), ("102", 0)]
+
+
+def test_of_several_submissions_of_one_learner_a_sheet_takes_the_best(course, tmp_path):
+    roster = [Learner("김하나", "101"), Learner("이두리", "102")]
+    for name, answers in (("a", WRONG), ("b", RIGHT), ("c", WRONG)):
+        write_submission(tmp_path / "in" / f"101_01_small_{name}.ipynb", *answers.values())
+    results = batch_of(course, tmp_path / "in", tmp_path / "out", roster=roster).run()
+    assert sorted(points(results)) == ["김하나", "김하나 (2)", "김하나 (3)"]
+    filled, problems = lms.canvas([["Student", "ID", "SIS User ID", "01_small"], ["김하나", "1", "101", ""]], results, roster)
+    assert filled.splitlines()[1] == "김하나,1,101,5" and not problems
+    assert lms.moodle(results, roster).splitlines()[1:] == ["101,,김하나,5,1-1 맞음; 1-2 맞음"]
 
 
 def test_two_learners_with_one_name_are_kept_apart(course, handed_in, tmp_path):

@@ -37,17 +37,17 @@ def canvas(rows: list[list[str]], results: Sequence[Result], roster: Sequence[Le
     keys = [heads.index(name) for name in ("SIS User ID", "SIS Login ID", "ID", "Student") if name in heads]
     columns = {slug: _column(heads, slug) for slug in dict.fromkeys(r.exercise for r in results if r.exercise)}
     problems += [f"Canvas 표에 {slug}의 열이 없습니다. 과제를 먼저 만들고 다시 내보내십시오." for slug, column in columns.items() if column is None]
-    for (learner, learner_id), own in by_learner(results).items():
+    for (learner, learner_id), own in _by_person(results).items():
         known = _listed(roster, learner, learner_id)
         names = {normal(key) for key in (*known.keys(), known.name) if key}
         places = [row for row in rows[1:] if any(place < len(row) and normal(row[place]) in names for place in keys)]
         if len(places) != 1:
             problems.append(f"Canvas 표에서 '{learner}'을(를) 찾지 못했습니다." if not places else f"Canvas 표에 '{learner}'이(가) 둘 이상입니다.")
             continue
-        for slug, points in _best(own).items():
+        for slug, best in _best(own).items():
             if (column := columns.get(slug)) is not None:
                 places[0].extend([""] * (column + 1 - len(places[0])))
-                places[0][column] = str(points)
+                places[0][column] = str(best.points)
     made = io.StringIO()
     csv.writer(made, lineterminator="\n").writerows([[cell(value) for value in row] for row in rows])
     return made.getvalue(), problems
@@ -64,12 +64,22 @@ def _listed(roster: Sequence[Learner], learner: str, learner_id: str) -> Learner
     return next((one for one in roster if (one.id, one.label) == (learner_id, learner)), Learner(learner, learner_id))
 
 
-def _best(own: Sequence[Result]) -> dict[str, int]:
-    points: dict[str, int] = {}
+def _by_person(results: Sequence[Result]) -> dict[tuple[str, str], list[Result]]:
+    """As `by_learner`, but all of one id together: a batch tells several submissions of one learner apart (``김하나 (2)``), a sheet has one row."""
+    found: dict[tuple[str, str], list[Result]] = {}
+    first: dict[str, tuple[str, str]] = {}
+    for who, own in by_learner(results).items():
+        found.setdefault(first.setdefault(who[1], who) if who[1] else who, []).extend(own)
+    return found
+
+
+def _best(own: Sequence[Result]) -> dict[str, Result]:
+    """A learner's best submission of every exercise; of equal ones the first."""
+    best: dict[str, Result] = {}
     for r in own:
-        if r.exercise:
-            points[r.exercise] = max(points.get(r.exercise, 0), r.points)
-    return points
+        if r.exercise and (r.exercise not in best or r.points > best[r.exercise].points):
+            best[r.exercise] = r
+    return best
 
 
 def moodle(results: Sequence[Result], roster: Sequence[Learner]) -> str:
@@ -77,12 +87,12 @@ def moodle(results: Sequence[Result], roster: Sequence[Learner]) -> str:
     slugs = list(dict.fromkeys(r.exercise for r in results if r.exercise))
     columns = ["ID number", "Email address", "Full name"] + [name for slug in slugs for name in (slug, f"{slug} feedback")]
     rows = []
-    for (learner, learner_id), own in by_learner(results).items():
+    for (learner, learner_id), own in _by_person(results).items():
         known = _listed(roster, learner, learner_id)
-        points, row = _best(own), [known.id, known.email, known.name]
+        best, row = _best(own), [known.id, known.email, known.name]
         for slug in slugs:
-            said = "; ".join(f"{t.task} {LABELS[t.status]}" for r in own if r.exercise == slug for t in r.tasks)
-            row += [points.get(slug, ""), said]
+            said = "; ".join(f"{t.task} {LABELS[t.status]}" for t in best[slug].tasks) if slug in best else ""
+            row += [best[slug].points if slug in best else "", said]
         rows.append(row)
     return csv_text(columns, rows)
 

@@ -22,6 +22,8 @@ COLUMNS = {
 
 _MOODLE = re.compile(r"_\d+_assignsubmission_.*$")
 _CANVAS = re.compile(r"(_LATE)?_\d+_\d+_?$")
+_GIVEN = re.compile(r"(.+?)(?:_\d+_assignsubmission_[a-z]*_?|(?:_LATE)?_\d{3,}_\d{3,}_)")
+"""What Moodle and Canvas put before the name that a learner gave a file."""
 _COPY = re.compile(r"([ _-]*\(\d+\)|-\d+|[ _-]*(copy|사본|복사본))$", re.IGNORECASE)
 
 
@@ -89,24 +91,49 @@ def find_learner(path: PurePath, slugs: Iterable[str], roster: list[Learner]) ->
     guess = guess_name(path, slugs)
     if not roster:
         return Learner(guess), None
-    text = normal(path.as_posix())
+    given, chosen = _split(path)
+    owners, people = _people(given, slugs, roster), _people(chosen, slugs, roster)
+    if len(owners) == 1:  # the platform knows who handed it in, whatever the learner calls the file
+        others = _labels(one for one in people if one not in owners)
+        said = f"파일 이름에는 다른 사람({others})이 있습니다. 학습 관리 시스템이 적은 대로 '{owners[0].label}'의 것으로 채점했습니다."
+        return owners[0], said if others else None
+    if owners:  # people of one name: the rest of the path may tell which
+        people = people if people and set(people) <= set(owners) else list(dict.fromkeys([*owners, *people]))
+    if len(people) == 1:
+        unknown = f"학습 관리 시스템이 적은 '{normal(str(given))}'을(를) 명단에서 찾지 못해 파일 이름을 보고 정했습니다. 맞는지 확인하십시오."
+        return people[0], unknown if given.parts and not owners else None
+    if not people:
+        return Learner(guess), f"명단에서 '{guess}'을(를) 찾지 못했습니다."
+    if len({one.name for one in people}) == 1 and people[0].name:
+        return Learner(guess), f"명단에 '{people[0].name}'이(가) {len(people)}명 있어 누구의 것인지 알 수 없습니다. 파일이나 폴더 이름에 학번을 넣으십시오."
+    said = f"파일과 폴더 이름에 서로 다른 사람({_labels(people)})이 있어 누구의 것인지 알 수 없습니다. 파일이나 폴더 이름에 한 사람의 학번만 넣으십시오."
+    return Learner(normal(path.as_posix())), said  # a guess would be one of them, and have a row in Canvas
+
+
+def _split(path: PurePath) -> tuple[PurePath, PurePath]:
+    """What Moodle or Canvas wrote of the learner, and what learners choose themselves: all of a path that is from neither."""
+    for number, part in enumerate(path.parts):
+        if match := _GIVEN.match(normal(part)):
+            return PurePath(match[1]), PurePath(normal(part)[match.end():], *path.parts[number + 1 :])
+    return PurePath(), path
+
+
+def _people(path: PurePath, slugs: list[str], roster: list[Learner]) -> list[Learner]:
+    """Learners that a path names. A number or a login tells people of one name apart; against another's name it decides nothing."""
+    text, guess = normal(path.as_posix()), guess_name(path, slugs).replace(" ", "")
     for slug in slugs:
         text = re.sub(re.escape(slug), " ", text, flags=re.IGNORECASE)
     words = set(re.split(r"[\s_/\\()\[\].,-]+", text))
-    hits = [one for one in roster if words.intersection(one.keys())] or [one for one in roster if any(_stands_in(text, key) for key in one.keys())]
-    hits = list(dict.fromkeys(hits))
-    if len(hits) == 1:
-        return hits[0], None
-    if hits:
-        labels = ", ".join(f"'{one.label}'" for one in hits)
-        said = f"명단의 {len(hits)}명({labels})과 맞아 누구의 것인지 알 수 없습니다. 파일이나 폴더 이름에 한 사람의 학번만 넣으십시오."
-        return Learner(normal(path.as_posix())), said  # a guess would be one of them, and have a row in Canvas
-    named = [one for one in roster if one.name and (one.name in words or one.name == guess or one.name.replace(" ", "") == guess.replace(" ", ""))]
-    if len(named) == 1:
-        return named[0], None
-    if named:
-        return Learner(guess), f"명단에 '{guess}'이(가) {len(named)}명 있어 누구의 것인지 알 수 없습니다. 파일이나 폴더 이름에 학번을 넣으십시오."
-    return Learner(guess), f"명단에서 '{guess}'을(를) 찾지 못했습니다."
+    keyed = [one for one in roster if words.intersection(one.keys())] or [one for one in roster if any(_stands_in(text, key) for key in one.keys())]
+    named = [one for one in roster if one.name and (one.name in words or one.name.replace(" ", "") == guess)]
+    return list(dict.fromkeys(keyed if keyed and set(keyed) <= set(named) else [*keyed, *named]))
+
+
+def _labels(people: Iterable[Learner]) -> str:
+    """With their numbers where two have one name."""
+    people = list(people)
+    names = [one.label for one in people]
+    return ", ".join(f"{one.label} {one.id}".strip() if names.count(one.label) > 1 else one.label for one in people)
 
 
 def _stands_in(text: str, key: str) -> bool:
