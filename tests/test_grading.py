@@ -174,6 +174,13 @@ def test_what_is_no_plain_file_is_not_opened(grader, tmp_path):
         grader.open(tmp_path / "in.ipynb")
 
 
+def test_a_link_is_not_followed(grader, tmp_path):
+    write_submission(tmp_path / "other.ipynb", *RIGHT.values())
+    (tmp_path / "in.ipynb").symlink_to(tmp_path / "other.ipynb")
+    result = grader.result(tmp_path / "in.ipynb")
+    assert result.tasks == [] and "링크라서 열지 않았습니다" in result.notes[0]
+
+
 def test_the_notebook_of_a_task_holds_nothing_of_the_solution(tmp_path):
     exercise = exercise_of(write_course(tmp_path))
     notebook = compose.task_notebook(exercise, exercise.tasks[1], {**RIGHT, "1-2": "# 과제 1-2\nquadruple = double"}, 7, "expected\n")

@@ -50,7 +50,9 @@ def read_cells(path: Path) -> tuple[list[dict], str | None, list[str]]:
     """
     notes = []
     try:
-        about = path.stat()
+        about = path.lstat()
+        if stat.S_ISLNK(about.st_mode):  # to the solution, perhaps, or to another learner's file
+            raise Unreadable("다른 파일을 가리키는 링크라서 열지 않았습니다. 링크가 아니라 노트북 파일을 내야 합니다.")
         if not stat.S_ISREG(about.st_mode):
             raise Unreadable("보통 파일이 아닙니다.")
         size = about.st_size
