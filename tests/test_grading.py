@@ -168,6 +168,13 @@ def test_no_text_makes_the_search_for_names_slow(text):
     assert time.process_time() - start < 2
 
 
+def test_many_small_cells_do_not_make_the_search_for_answers_slow(grader, tmp_path):
+    cells = [cell("# 과제 1-1\nx", metadata={"tags": ["answer"], "task": "1-1"})] * 20_000
+    start = time.process_time()
+    assert opened(grader, tmp_path, cells=cells).answers
+    assert time.process_time() - start < 3
+
+
 def test_what_is_no_plain_file_is_not_opened(grader, tmp_path):
     os.mkfifo(tmp_path / "in.ipynb")
     with pytest.raises(Unreadable, match="보통 파일"):

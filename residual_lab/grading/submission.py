@@ -145,9 +145,7 @@ def _candidates(cells: list[dict], task: GradedTask) -> list[str]:
         return isinstance(tags, list) and "answer" in tags and str(metadata.get("task")) == task.name
 
     ways = (lambda cell: cell.get("id") == task.cell_id, tagged, lambda cell: _marker(cell) == task.name)
-    found: list[int] = []
-    for way in ways:
-        found += [number for number, cell in enumerate(cells) if number not in found and way(cell)]
+    found = dict.fromkeys(number for way in ways for number, cell in enumerate(cells) if way(cell))
     # An id survives when a learner overwrites one task's cell with another's text: the first line is the better witness then.
     return [source_of(cells[number]) for number in found if _marker(cells[number]) in (None, task.name)]
 
