@@ -64,7 +64,7 @@ def test_untouched_and_missing_answers(grader, tmp_path):
     exercise = grader.exercises["01_small"]
     found = opened(grader, tmp_path, exercise.tasks[0].stub + "  \n")
     assert (found.answers, found.untouched) == ({}, {"1-1"})
-    assert "과제 1-2의 답 셀이 없습니다" in found.notes[0]
+    assert "과제 1-2의 답 셀이 없습니다" in found.notes[0] and "'# 과제 1-2'을(를)" in found.notes[0]
     results = [verdict.without_running(task, found) for task in exercise.tasks]
     assert [(r.status, r.points) for r in results] == [("untouched", 0), ("missing", 0)]
 

@@ -122,7 +122,7 @@ def take_answers(cells: list[dict], exercise: Exercise, notes: list[str]) -> Sub
         found = _candidates(cells, task)
         changed = [source for source in found if _plain(source) != _plain(task.stub) and source.strip()]
         if not found:
-            taken.notes.append(f"과제 {task.name}의 답 셀이 없습니다(지웠거나 첫 줄 '# 과제 {task.name}'을 바꾸었습니다).")
+            taken.notes.append(f"과제 {task.name}의 답 셀이 없습니다(지웠거나 첫 줄 '# 과제 {task.name}'을(를) 바꾸었습니다).")
         elif not changed:
             taken.untouched.add(task.name)
         elif len(changed[0]) > MAX_ANSWER:
