@@ -60,6 +60,12 @@ def test_an_answer_is_found_by_id_by_tag_or_by_its_first_line(grader, tmp_path, 
     assert opened(grader, tmp_path, cells=cells).answers == {"1-1": code, "1-2": RIGHT["1-2"]}
 
 
+@pytest.mark.parametrize("before", ["%%time\n", "\n  \n%%capture out\n\n", "# 내 답입니다.\n\n"])
+def test_a_magic_or_a_comment_may_come_before_the_first_line(grader, tmp_path, before):
+    assert opened(grader, tmp_path, before + RIGHT["1-1"], RIGHT["1-2"]).answers == {"1-1": before + RIGHT["1-1"], "1-2": RIGHT["1-2"]}
+    assert "1-1" not in opened(grader, tmp_path, f"{before}x = 1\n{RIGHT['1-1']}", RIGHT["1-2"]).answers
+
+
 def test_untouched_and_missing_answers(grader, tmp_path):
     exercise = grader.exercises["01_small"]
     found = opened(grader, tmp_path, exercise.tasks[0].stub + "  \n")

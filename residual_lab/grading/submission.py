@@ -112,8 +112,13 @@ def which_exercise(cells: list[dict], named: str | None, path: Path, exercises: 
 
 
 def _marker(cell: dict) -> str | None:
-    match = TASK.match(source_of(cell).lstrip())
-    return match[1] if match else None
+    """The task that a cell's first line names; only blank lines, comments and cell magics (``%%time``) may come before it."""
+    for line in map(str.strip, source_of(cell)[:MAX_ANSWER].split("\n")):
+        if match := TASK.match(line):
+            return match[1]
+        if line and not line.startswith(("#", "%%")):
+            return None
+    return None
 
 
 def take_answers(cells: list[dict], exercise: Exercise, notes: list[str]) -> Submission:
