@@ -90,6 +90,9 @@ def test_the_roster_decides(tmp_path):
     path.write_text("a,b\n1,2\n")
     with pytest.raises(BadRoster, match="첫 줄"):
         read_roster(path)
+    path.write_text("학번,이름\n101,\"" + "가" * 140_000 + "\n", encoding="utf-8")
+    with pytest.raises(BadRoster, match="한 칸이 너무 깁니다"):
+        read_roster(path)
 
 
 @pytest.mark.parametrize(

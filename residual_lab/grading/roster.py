@@ -60,7 +60,10 @@ def read_roster(path: Path) -> list[Learner]:
             continue
     else:
         raise BadRoster(f"명단 {path}이(가) UTF-8이나 CP949로 적혀 있지 않습니다.")
-    rows = list(csv.reader(text.splitlines()))
+    try:
+        rows = list(csv.reader(text.splitlines()))
+    except csv.Error as error:
+        raise BadRoster(f"명단 {path}을(를) CSV로 읽을 수 없습니다. 따옴표가 닫히지 않았거나 한 칸이 너무 깁니다. 고친 다음 CSV로 다시 저장하십시오.") from error
     heads = [head.strip().lower() for head in rows[0]] if rows else []
     places = {kind: next((heads.index(name) for name in names if name in heads), None) for kind, names in COLUMNS.items()}
     if places["id"] is None and places["name"] is None and places["email"] is None and places["login"] is None:
