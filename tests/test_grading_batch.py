@@ -401,6 +401,15 @@ def test_a_wrong_sheet_for_canvas_is_refused_before_anything_is_graded(course, h
         assert "Canvas에서 내보낸" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+def test_a_result_folder_that_cannot_be_made_is_told_before_grading(course, handed_in, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(session, "run", lambda *given: pytest.fail("graded"))
+    (tmp_path / "file").write_text("")
+    for paths in ([handed_in], [handed_in / "김하나_01_small.ipynb"]):
+        for out in (tmp_path / "file", tmp_path / "file/out"):
+            assert command(course, *paths, "--out", out, "--cold") == 1
+            assert f"결과 폴더 {out}에 쓸 수 없습니다" in capsys.readouterr().err
+
+
 def test_a_report_that_cannot_be_written_is_named_and_the_others_are_written(course, handed_in, tmp_path, capsys, without_reference):
     out = tmp_path / "out"
     (out / "grades.csv").mkdir(parents=True)

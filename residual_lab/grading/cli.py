@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import sys
+import tempfile
 import time
 from contextlib import nullcontext
 from dataclasses import replace
@@ -69,10 +70,23 @@ def run(args: argparse.Namespace, root: Path = CHECKOUT) -> int:
             grader = Grader(exercises, protection, limits)
             grader.use_warm, grader.cluster = not args.cold, cluster
             print(f"보호: {protection.label}", flush=True)
+            if args.out and not _prepare(args.out):
+                return 1
             return _class(args, grader, paths[0], roster, sheet) if folders else _files(args, grader, paths, roster, sheet)
     except (NotebookError, NoSandbox, NoCluster, BadRoster) as problem:
         print(problem, file=sys.stderr)
         return 1
+
+
+def _prepare(out: Path) -> bool:
+    """Whether the result folder, made if need be, can be written to; told before a whole class is graded for nothing."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            return True
+    except OSError as error:
+        print(f"결과 폴더 {out}에 쓸 수 없습니다({error.strerror}). 쓸 수 있는 폴더를 --out에 주십시오.", file=sys.stderr)
+        return False
 
 
 def _files(args: argparse.Namespace, grader: Grader, paths: list[Path], roster: list[Learner], sheet: list[list[str]] | None) -> int:
