@@ -401,6 +401,22 @@ def test_a_wrong_sheet_for_canvas_is_refused_before_anything_is_graded(course, h
         assert "Canvas에서 내보낸" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(("prefix", "shown"), [(".", "course/solutions"), ("제출 모음", "제출 모음"), ("results", "results/out"), ("course/.venv", None)])
+def test_nothing_is_graded_where_an_answer_could_read_the_solution(course, handed_in, tmp_path, capsys, monkeypatch, without_reference, prefix, shown):
+    (tmp_path / prefix).mkdir(exist_ok=True)
+    monkeypatch.setattr(sandbox.sys, "prefix", str(tmp_path / prefix))
+    arguments = (handed_in, "--out", tmp_path / "results/out", "--cold")
+    assert command(course, *arguments) == (1 if shown else 0)
+    assert shown is None or f"{tmp_path / prefix} 안에 {tmp_path / shown}이(가)" in capsys.readouterr().err
+    monkeypatch.setattr(sandbox, "_working", lambda name: Protection("plain"))
+    assert command(course, *arguments) == 0
+
+
+def test_a_checkout_below_the_systems_own_folders_is_seen():
+    with pytest.raises(sandbox.NoSandbox, match="/usr 안에"):
+        sandbox.keep_out(Protection("docker"), [Path("/usr/src/course/solutions")])
+
+
 def test_a_result_folder_that_cannot_be_made_is_told_before_grading(course, handed_in, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(session, "run", lambda *given: pytest.fail("graded"))
     (tmp_path / "file").write_text("")

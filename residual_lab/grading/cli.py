@@ -69,6 +69,7 @@ def run(args: argparse.Namespace, root: Path = CHECKOUT) -> int:
             protection = cluster.protection if cluster else sandbox.choose(args.sandbox, required=args.require_sandbox)
             grader = Grader(exercises, protection, limits)
             grader.use_warm, grader.cluster = not args.cold, cluster
+            sandbox.keep_out(protection, [root / "solutions", *paths, *([args.out] if args.out else [])])
             print(f"보호: {protection.label}", flush=True)
             if args.out and not _prepare(args.out):
                 return 1

@@ -17,7 +17,7 @@ from contextlib import nullcontext
 import nbformat
 from nbformat import NotebookNode
 
-from residual_lab.paths import PACKAGE
+from residual_lab.paths import CHECKOUT, PACKAGE
 
 from . import sandbox, session
 from .sandbox import Limits, NoSandbox, Protection
@@ -131,7 +131,9 @@ def fingerprint() -> str:
 
 def look(wanted: str | None, required: bool) -> tuple[str, str]:
     """Name of the protection of this machine, and the course that is installed on it."""
-    return sandbox.choose(wanted, required=required).name, fingerprint()
+    protection = sandbox.choose(wanted, required=required)
+    sandbox.keep_out(protection, [CHECKOUT / "solutions"])
+    return protection.name, fingerprint()
 
 
 class Released:

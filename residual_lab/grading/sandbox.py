@@ -120,6 +120,20 @@ def runtime_paths() -> list[Path]:
     return _outermost(path for path in paths if path.exists() and path != Path("/"))
 
 
+def keep_out(protection: Protection, places: Iterable[Path]) -> None:
+    """See that a kernel finds none of these: a virtual environment, which it reads, may hold the checkout.
+
+    Raises:
+        NoSandbox: one lies in a folder that kernels read.
+    """
+    shown = [*map(Path, SYSTEM), *runtime_paths()] if protection.isolated else []
+    for place in places:
+        for folder in shown:
+            if place.resolve().is_relative_to(folder.resolve()):
+                raise NoSandbox(f"샌드박스가 답에게 보여 주는 폴더 {folder} 안에 {place}이(가) 있어 채점하지 않았습니다. 풀이와 제출, 결과는 답이 읽을 수 "
+                                "없는 곳에 있어야 합니다. 그 폴더가 가상 환경이면 저장소 안의 .venv에 새로 만들고, 아니면 저장소와 제출, 결과 폴더를 그 밖으로 옮기십시오.")
+
+
 def _outermost(paths: Iterable[Path]) -> list[Path]:
     kept: list[Path] = []
     for path in sorted(set(paths)):
