@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 from xml.etree import ElementTree
 
 import pytest
-from grading_course import RIGHT, WRONG, write_course, write_submission
+from grading_course import RIGHT, SOLUTION, WRONG, write_course, write_submission
 
 from residual_lab import cli as top
 from residual_lab.grading import batch as batches
@@ -323,6 +323,29 @@ def test_the_command_for_a_file_prints_a_table(course, handed_in, tmp_path, caps
     given = json.loads(fifty.read_text(encoding="utf-8"))
     assert (given["schema"], given["score"], given["max-score"]) == ("classroom50/result/v1", 5, 5)
     assert all(set(test) == {"test-name", "passed", "score", "max-score"} for test in given["tests"])
+
+
+def test_one_exercise_is_not_taken_for_another(course, tmp_path, capsys, monkeypatch, without_reference):
+    other = SOLUTION.replace("과제 1-", "과제 2-").replace(":task: 1-", ":task: 2-")
+    (course / "solutions/02_other.md").write_text(other, encoding="utf-8")
+    path, scope, fifty = write_submission(tmp_path / "02_other.ipynb", *RIGHT.values()), tmp_path / "g.json", tmp_path / "c.json"
+    reports = ("--gradescope", scope, "--classroom50", fifty, "--cold")
+    command(course, path, *reports)
+    told = json.loads(scope.read_text(encoding="utf-8"))
+    assert told["score"] == 5 and "(파일 이름: 02_other). 01_small(으)로 채점했습니다" in told["output"]
+    monkeypatch.setenv("CLASSROOM50_ASSIGNMENT", "02_other")
+    command(course, path, "--exercise", "02_other", *reports)
+    told, given = (json.loads(file.read_text(encoding="utf-8")) for file in (scope, fifty))
+    assert told["score"] == 0 and [test["number"] for test in told["tests"]] == ["2-1", "2-2"] and "(답 셀: 01_small). 02_other(으)로" in told["output"]
+    assert (given["assignment"], given["score"], given["max-score"]) == ("02_other", 0, 5)
+    stamped = {"residual_lab": {"source": "solutions/02_other.md"}}
+    write_submission(tmp_path / "in/김하나_01_small.ipynb", *RIGHT.values(), metadata=stamped)
+    write_submission(tmp_path / "in/이두리.ipynb", *RIGHT.values())
+    results = batch_of(course, tmp_path / "in", tmp_path / "out").run()
+    assert [" ".join(result.notes)[:40] for result in results] == ["다른 연습의 것으로 보이는 데가 있습니다(노트북의 정보: 02_other", ""]
+    assert command(course, tmp_path / "in", "--out", tmp_path / "out", "--exercise", "02_other", "--cold") == 0
+    assert capsys.readouterr().out.count("02_other  0/5점") == 2
+    assert command(course, path, "--exercise", "2") == 2 and "01_small, 02_other" in capsys.readouterr().err
 
 
 def test_an_answer_that_imports_the_course_is_told_and_keeps_its_points(course, tmp_path, capsys, monkeypatch, without_reference):

@@ -32,6 +32,7 @@ MOST_JOBS = 8
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="경로", help="연습 노트북(.ipynb)이나 제출을 모은 폴더")
     parser.add_argument("--out", type=Path, metavar="폴더", help="결과를 쓸 폴더. 제출을 모은 폴더를 채점할 때 필요합니다")
+    parser.add_argument("--exercise", metavar="이름", help="이 연습으로만 채점합니다(예: 03_gradient_flow). 다른 연습의 노트북은 0점입니다")
     parser.add_argument("--roster", type=Path, metavar="CSV", help="명단(학번, 이름, 이메일, 아이디 가운데 있는 열)")
     parser.add_argument("--canvas", type=Path, metavar="CSV", help="Canvas에서 내보낸 성적표. 채워서 결과 폴더에 씁니다")
     parser.add_argument("--moodle", action="store_true", help="Moodle에 올릴 표도 씁니다")
@@ -64,11 +65,14 @@ def run(args: argparse.Namespace, root: Path = CHECKOUT) -> int:
     try:
         exercises, roster = find_exercises(root), read_roster(args.roster) if args.roster else []
         sheet = lms.read_canvas(args.canvas) if args.canvas else None
+        if args.exercise and args.exercise not in exercises:
+            print(f"연습 '{args.exercise}'이(가) 없습니다. --exercise에 다음 가운데 하나를 주십시오: {', '.join(exercises)}", file=sys.stderr)
+            return 2
         limits = Limits(cell_seconds=args.timeout, cpu_seconds=int(2 * args.timeout))
         with Cluster(args.scheduler, args.sandbox, required=args.require_sandbox) if args.scheduler else nullcontext() as cluster:
             protection = cluster.protection if cluster else sandbox.choose(args.sandbox, required=args.require_sandbox)
             grader = Grader(exercises, protection, limits)
-            grader.use_warm, grader.cluster = not args.cold, cluster
+            grader.use_warm, grader.cluster, grader.only = not args.cold, cluster, args.exercise
             sandbox.keep_out(protection, [root / "solutions", *paths, *([args.out] if args.out else [])])
             print(f"보호: {protection.label}", flush=True)
             if args.out and not _prepare(args.out):

@@ -99,16 +99,22 @@ def source_of(cell: dict) -> str:
     return source.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n").replace("\x00", "")
 
 
-def which_exercise(cells: list[dict], named: str | None, path: Path, exercises: dict[str, Exercise]) -> Exercise:
-    """The exercise that a file answers: by the tasks of its cells, by its metadata, by its name."""
-    owner = {task.name: exercise for exercise in exercises.values() for task in exercise.tasks}
-    votes = Counter(owner[task].slug for cell in cells if (task := _marker(cell)) in owner)
-    if votes:
-        return exercises[votes.most_common(1)[0][0]]
-    for slug, exercise in exercises.items():
-        if named == f"solutions/{slug}.md" or slug in path.as_posix():
-            return exercise
-    raise Unreadable("어느 연습의 노트북인지 알 수 없습니다. '# 과제 1-1'처럼 시작하는 답 셀이 하나도 없습니다.")
+def which_exercise(cells: list[dict], named: str | None, path: Path, exercises: dict[str, Exercise], only: str | None = None) -> tuple[Exercise, list[str]]:
+    """The exercise to grade a file as (``only``, or what it answers), and notes on whatever in it is another's.
+
+    What it answers is told by the tasks of its cells, by its metadata, by its name.
+    """
+    owner = {task.name: slug for slug, exercise in exercises.items() for task in exercise.tasks}
+    votes = Counter(owner[task] for cell in cells if (task := _marker(cell)) in owner)
+    said = {"답 셀": votes.most_common(1)[0][0] if votes else None,
+            "노트북의 정보": next((slug for slug in exercises if named == f"solutions/{slug}.md"), None),
+            "파일 이름": next((slug for slug in exercises if slug in path.name), None)}
+    chosen = only or next(filter(None, said.values()), None) or next((slug for slug in exercises if slug in path.as_posix()), None)
+    if chosen is None:
+        raise Unreadable("어느 연습의 노트북인지 알 수 없습니다. '# 과제 1-1'처럼 시작하는 답 셀이 하나도 없습니다.")
+    others = [f"{what}: {slug}" for what, slug in said.items() if slug not in (None, chosen)]
+    note = f"다른 연습의 것으로 보이는 데가 있습니다({', '.join(others)}). {chosen}(으)로 채점했습니다. 맞는 파일을 냈는지 확인하십시오."
+    return exercises[chosen], [note] if others else []
 
 
 def _marker(cell: dict) -> str | None:
