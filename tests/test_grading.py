@@ -277,6 +277,18 @@ def test_a_learners_name_for_a_builtin_breaks_neither_the_grade_cell_nor_the_lea
     assert names["_residual_lab_grade"](1, "show(sum([1, 2]), learners(), digits=None)", names) == "3\n5\n" and names["sum"] == 0
 
 
+def test_a_learner_may_give_print_exec_and_globals_another_meaning(grader, capsys):
+    [exercise] = grader.exercises.values()
+    names = {}
+    exec(RIGHT["1-1"], names)
+    task = exercise.tasks[0]
+    exec(compose.grade_source(task, 7), names)
+    told = capsys.readouterr().out
+    names.update(dict.fromkeys(("print", "exec", "globals"), 0))
+    exec(compose.grade_source(task, 7), names)
+    assert capsys.readouterr().out == told != ""
+
+
 def test_only_numbers_come_along():
     import numpy as np
     import torch

@@ -13,9 +13,11 @@ IGNORED = {"tags": ["nbval-ignore-output"]}
 
 
 def grade_source(task: GradedTask, seed: int) -> str:
-    """The prelude comes as one string: IPython splits a cell into tokens, twice, which takes longer than most tasks do."""
+    """The prelude comes as one string: IPython splits a cell into tokens, twice, which takes longer than most tasks do. A learner may
+    have given ``print`` another meaning, so it is asked for by its full name."""
     prelude = PRELUDE.read_text(encoding="utf-8")
-    return f"exec({prelude!r}, globals())\nprint(_residual_lab_grade({seed}, {task.grade!r}, globals()), end='')"
+    return (f"import builtins as _py\n_py.exec({prelude!r}, _py.globals())\n"
+            f"_py.print(_residual_lab_grade({seed}, {task.grade!r}, _py.globals()), end='')")
 
 
 def task_notebook(exercise: Exercise, task: GradedTask, answers: dict[str, str], seed: int, expected: str) -> NotebookNode:
