@@ -314,6 +314,7 @@ def edit_cell(path, index, **changes):
         (lambda c: edit_cell(c / "exercises/01_small.ipynb", 2, id=None), "3번째 셀에 id가 없습니다"),
         (lambda c: edit_cell(c / "lessons/01_small.ipynb", 0, id=None), "1번째 셀에 id가 없습니다"),
         (lambda c: (c / "lessons/01_small.ipynb").write_text("{"), "읽을 수 없습니다"),
+        (lambda c: (c / "lessons/01_small.ipynb").write_text("{}"), "노트북이 아닙니다"),
         (lambda c: (c / "lessons/01_small.md").unlink(), "만드는 원본이 없습니다"),
     ],
 )

@@ -49,6 +49,8 @@ def _load(path: Path, root: Path) -> tuple[NotebookNode | None, list[str]]:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         return None, [f"{name}: 노트북(JSON)으로 읽을 수 없습니다. {error}"]
+    if not isinstance(raw, dict) or "nbformat" not in raw:
+        return None, [f"{name}: 노트북이 아닙니다."]
     missing = [number for number, cell in enumerate(raw.get("cells", []), 1) if not cell.get("id")]
     if missing:
         return None, [f"{name}: {number}번째 셀에 id가 없습니다." for number in missing]
