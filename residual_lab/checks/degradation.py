@@ -54,9 +54,10 @@ def check_embed_shallow(embed_shallow: Callable[[list[Tensor], int], list[Tensor
 
 def check_scalar_gradients(scalar_gradient: Callable, residual_gradient: Callable) -> None:
     """Task 1-2: the derivative of the product model, against autograd."""
-    for w, L, t in ((0.5, 2, 1.0), (0.5, 20, 1.0), (-0.8, 3, 1.0), (1.1, 7, 2.0), (0.0, 3, 1.0), (0.0, 1, 1.0)):
+    for w, L, t in ((0.5, 3, 1.0), (0.5, 20, 1.0), (-0.8, 3, 1.0), (1.1, 7, 2.0), (0.0, 3, 1.0), (0.0, 1, 1.0)):
         expected = _autograd(w, L, t)
-        value = number(call(scalar_gradient, w, L, t), "scalar_gradient")
+        divided = {"division by zero": "w = 0에서도 값이 있어야 합니다. w로 나누지 말고 L−1번 곱하세요."}
+        value = number(call(scalar_gradient, w, L, t, hints=divided), "scalar_gradient")
         if not _close(value, expected):
             f = w**L
             require(not _close(value, (f - t) * f), f"L={L}, w={w}에서 w를 L번 곱했습니다. wⱼ 자신은 빼고 L−1개를 곱해야 합니다.")
@@ -152,11 +153,17 @@ def check_block(block: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> No
     passed("1-4")
 
 
+_AXES = dict.fromkeys(
+    ("must match the size", "<= 2 dimensions", "subscripts"),
+    "h, w1, w2, skip의 맨 앞 축은 망입니다. `h @ w1`은 망마다 따로 곱합니다. 전치하지 말고 그대로 곱하세요.",
+)
+
+
 def _compare_block(block: Callable, h: Tensor, w1: Tensor, w2: Tensor, skip: Tensor) -> None:
     """The answer against the formula, and the likely mistakes by name."""
     received = h.clone()
     branching = "skip은 망마다 0이나 1을 담은 텐서라서 `if`로 나눌 수 없습니다. h에 skip을 곱하세요."
-    value = call(block, received, w1, w2, skip, hints={"Boolean value of Tensor": branching})
+    value = call(block, received, w1, w2, skip, hints={"Boolean value of Tensor": branching, **_AXES})
     require(torch.equal(received, h), "받은 h를 제자리에서 바꾸었습니다(h += … 따위). 새 텐서를 만들어 돌려주세요.")
     require(isinstance(value, Tensor), "텐서를 돌려주어야 합니다(return이 없거나 다른 것을 돌려줍니다).")
     require(value.dtype == h.dtype, f"{h.dtype} 텐서를 돌려주어야 하는데 {value.dtype}입니다.")

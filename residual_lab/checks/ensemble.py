@@ -70,6 +70,8 @@ def check_effective_m(effective_m: Callable[[int, float], float], tilted_mass: C
         if not close(value, expected):
             about = f"tilted_mass({n}, {low}, {high}, {m:.3g})"
             raw = sum(math.comb(n, k) * m**k for k in range(low, high + 1))
+            uncounted = sum(m**k for k in range(low, high + 1)) / sum(m**k for k in range(n + 1))
+            require(not close(value, uncounted), f"{about}에서 길이가 k인 경로의 수 C(n, k)를 곱하지 않았습니다.")
             require(not close(value, raw), f"{about}가 1보다 클 수 있는 합을 돌려주었습니다. 모든 길이의 합 (1 + m)ⁿ으로 나누세요.")
             require(not close(value, raw / 2**n), f"{about}를 2ⁿ으로 나누었습니다. 길이마다 mᵏ을 곱했으므로 모든 길이의 합은 (1 + m)ⁿ입니다.")
             require(m == 1 or not close(value, _mass(n, low, high)), f"{about}에서 m을 쓰지 않았습니다.")
@@ -201,7 +203,7 @@ def _delete(delete_block: Callable, model: ResNetCIFAR, index: int) -> Any:
         return call(delete_block, model, index)
     except NotYet as problem:
         refused = isinstance(problem.__cause__, ValueError)
-        require(not refused, f"{index}번은 크기를 줄이지 않으므로 지울 수 있어야 하는데 ValueError가 났습니다. `new_channels`가 0이 아닌 블록만 거절하세요.")
+        require(not refused, f"{index}번은 크기를 줄이지 않으므로 지울 수 있어야 하는데 ValueError가 났습니다. `new_channels`가 0이 아닌 블록만 거절하고, 번호는 0번부터 세세요.")
         raise
 
 

@@ -140,11 +140,11 @@ def _jacobian_mistakes(z: Tensor) -> dict[str, Tensor]:
         "평균을 빼는 부분(11ᵀ/d)이 없습니다. 모든 성분에 같은 수를 더해도 LN의 출력은 그대로여야 합니다.": scale * (eye - torch.outer(u, u)),
         "크기로 나누는 부분(uuᵀ)이 없습니다. z − z̄를 길게 늘여도 LN의 출력은 그대로여야 합니다.": scale * centring,
         "√d가 빠졌습니다. 표준편차는 노름을 √d로 나눈 것입니다.": scale / d**0.5 * (centring - torch.outer(u, u)),
-        "1/σ을 곱하지 않았습니다.": centring - torch.outer(u, u),
+        "1/σ를 곱하지 않았습니다.": centring - torch.outer(u, u),
         "u를 평균을 빼지 않은 z로 만들었습니다.": scale * (centring - torch.outer(raw, raw)),
         "표준편차를 d − 1로 나누어 구했습니다. LN은 d로 나눕니다.": ((d - 1) / d) ** 0.5 * scale * (centring - torch.outer(u, u)),
         "표준편차를 d − 1로 나누었습니다. LN은 d로 나눕니다(unbiased=False).": ((d - 1) / d) ** 0.5 * scale * (centring - (d - 1) / d * torch.outer(u, u)),
-        "z̃z̃ᵀ를 d로 나누지 않았습니다.": scale * (centring - d * torch.outer(u, u)),
+        "u의 길이가 1이 아닙니다. z − z̄를 σ가 아니라 노름 ‖z − z̄‖로 나누세요.": scale * (centring - d * torch.outer(u, u)),
     }
 
 
@@ -251,6 +251,9 @@ def check_noam(noam: Callable[[int, int, int], float]) -> None:
             value = number(call(noam, step, width, warmup), "noam")
             if not close(value, expected):
                 require(not close(value, width**-0.5 * step**-0.5), "워밍업이 없습니다. 처음 warmup 단계에서는 학습률이 곧게 올라갑니다.")
+                ramp = [(s, width**-0.5 * s * warmup**-1.5) for s in (step, 1)]
+                always_up = step > warmup and all(close(number(call(noam, s, width, warmup), "noam"), up) for s, up in ramp)
+                require(not always_up, "워밍업 뒤에도 계속 올라갑니다. 두 값 가운데 작은 것을 고르세요.")
                 require(not close(value, width**-0.5 * max(step**-0.5, step * warmup**-1.5)), "min과 max가 바뀌었습니다. 두 값 가운데 작은 것입니다.")
                 require(not (step > warmup and close(value, width**-0.5)), "워밍업 뒤에 학습률이 줄지 않습니다. 뒤에서는 step의 −1/2제곱입니다.")
                 require(not close(value, min(step**-0.5, step * warmup**-1.5)), "폭의 −1/2제곱을 곱하지 않았습니다.")

@@ -94,6 +94,10 @@ def _bottleneck(in_channels: int, channels: int, stride: int, seed: int) -> PreA
     return block.double()
 
 
+WHOLE = "block을 통째로 불렀습니다. block.bn1, block.conv1처럼 안에 있는 층을 차례로 부르세요."
+_EMPTY = dict.fromkeys(("empty iterable", "list index out of range", "empty sequence"), "빈 리스트를 넣었습니다. 유닛이 하나도 없으면 신호는 그대로이므로 1입니다.")
+
+
 def check_bottleneck(bottleneck: Callable[[nn.Module, Tensor], Tensor]) -> None:
     """Task 5-3: the pre-activated bottleneck's forward pass, and the identity when its branch is zero."""
     shapes = ((8, 2, 1), (8, 4, 1), (8, 4, 2))
@@ -102,18 +106,28 @@ def check_bottleneck(bottleneck: Callable[[nn.Module, Tensor], Tensor]) -> None:
             block = _bottleneck(c_in, channels, stride, 530 + seed).train(training)
             x = torch.randn(4, c_in, 6, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
             _compare_bottleneck(bottleneck, block, x)
-    block = _bottleneck(8, 2, 1, 539).eval()
+    block = _in_parts(_bottleneck(8, 2, 1, 539).eval())
     nn.init.zeros_(block.conv3.weight)
     x = torch.randn(4, 8, 6, 6, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-    require(torch.equal(call(bottleneck, block, x), x), "가지의 마지막 합성곱이 0이면 출력은 정확히 x여야 합니다.")
+    require(torch.equal(call(bottleneck, block, x, hints={WHOLE: WHOLE}), x), "가지의 마지막 합성곱이 0이면 출력은 정확히 x여야 합니다.")
     print("식과 같습니다: 항등 지름길, 투영 지름길, 스트라이드 2")
     print("가지가 0이면 y = x입니다")
     passed("5-3")
 
 
+def _in_parts(block: PreActBottleneck) -> PreActBottleneck:
+    """The block, which can no longer be called as a whole: that is what the task asks for."""
+    def forward(x: Tensor) -> Tensor:
+        raise RuntimeError(WHOLE)
+
+    block.forward = forward
+    return block
+
+
 def _compare_bottleneck(bottleneck: Callable, block: PreActBottleneck, x: Tensor) -> None:
     received = x.clone()
-    value = call(bottleneck, copy.deepcopy(block), received, hints={
+    value = call(bottleneck, _in_parts(copy.deepcopy(block)), received, hints={
+        WHOLE: WHOLE,
         "'NoneType' object is not callable": "투영이 없는 블록(block.projection이 None)에서도 투영을 부릅니다.",
         "must match": "지름길과 가지의 모양이 다릅니다. block.projection이 있으면 지름길에 써야 합니다.",
         "running_mean should contain": "BN이 받은 채널 수가 다릅니다. BN은 합성곱 앞에 있습니다. BN–ReLU–합성곱의 차례를 보세요.",
@@ -157,7 +171,7 @@ def check_signals(shortcut_gain: Callable[[Sequence[float]], float], is_monotone
     """Task 5-4: the product of the shortcut's factors, and x_{l+1} ≥ x_l everywhere."""
     for lambdas in ([0.9] * 54, [0.5, 2.0, 3.0], [-1.0, 0.5, 0.5], [1.01] * 100, [0.7], []):
         expected, n = math.prod(lambdas), len(lambdas)
-        value = number(call(shortcut_gain, list(lambdas)), "shortcut_gain")
+        value = number(call(shortcut_gain, list(lambdas), hints=_EMPTY), "shortcut_gain")
         if abs(value - expected) > 1e-5 * abs(expected):
             require(n > 0, "유닛이 하나도 없으면 신호는 그대로이므로 1을 돌려주어야 합니다.")
             shown = f"[{', '.join(map(str, lambdas[:3]))}{', …' if n > 3 else ''}]"
@@ -168,15 +182,16 @@ def check_signals(shortcut_gain: Callable[[Sequence[float]], float], is_monotone
             raise NotYet(f"{shown}(유닛 {n}개)의 답은 {expected:.6g}이어야 하는데 {value:.6g}입니다.")
     one = torch.tensor
     cases = (
-        ([one([1.0, -2.0]), one([1.0, -1.0]), one([3.0, 0.0])], True, "모든 값이 그대로이거나 커졌습니다. 같은 값이 남는 것은 작아진 것이 아닙니다."),
+        ([one([1.0, -2.0]), one([1.0, -1.0]), one([3.0, 0.0])], True, "모든 값이 그대로이거나 커졌습니다. 음수도 있습니다. 부호까지 그대로, 값 하나하나를 비교하세요. 같은 값이 남는 것은 작아진 것이 아닙니다."),
         ([one([1.0, 1.0]), one([9.0, 0.5])], False, "합은 커졌지만 둘째 값이 작아졌습니다. 값 하나하나를 보세요."),
         ([one([0.0]), one([5.0]), one([2.0])], False, "0, 5, 2로 바뀌었으니 5에서 2로 작아진 곳이 있습니다. 이웃한 쌍을 끝까지 모두 비교하세요."),
         ([one([[1.0, 2.0], [3.0, 4.0]])], True, "하나뿐이면 작아진 것이 없습니다."),
         ([one([-1.0]), one([-2.0])], False, "−1에서 −2로 작아졌습니다. 크기(절댓값)가 아니라 값을 비교합니다."),
     )
     for states, expected, message in cases:
-        verdict = call(is_monotone, [state.clone() for state in states])
-        require(_boolean(verdict) is expected, f"판정이 {verdict}로 나왔습니다. {message}")
+        verdict = call(is_monotone, [state.clone() for state in states], hints={"list index out of range": "텐서가 하나뿐인 리스트를 넣었습니다. 작아진 것이 없으므로 True입니다."})
+        shown = " → ".join(str(state.tolist()) for state in states)
+        require(_boolean(verdict) is expected, f"{shown}의 판정이 {verdict}로 나왔습니다. {message}")
     print(f"0.9를 54번: {float(shortcut_gain([0.9] * 54)):.2e}, 1.01을 1000번: {float(shortcut_gain([1.01] * 1000)):.1e}")
     print(f"0.99를 1000번: {float(shortcut_gain([0.99] * 1000)):.1e}, 0.5를 54번: {float(shortcut_gain([0.5] * 54)):.1e}")
     passed("5-4")
@@ -214,12 +229,28 @@ class _LastValue(nn.Module):
         return torch.zeros(3)
 
 
+class _Small(nn.Module):
+    """Changes every number by a millionth."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mul_(1 + 1e-6)
+
+
+class _Turned(nn.Module):
+    """The same numbers in other places."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.copy_(x.flip(-1))
+
+
 UNITS = (
     ("BN이 있는 유닛", lambda: _Unit(nn.BatchNorm2d(4)), False, "BN이 새 텐서를 만들어 주므로 입력은 그대로입니다. 출력이 아니라 입력을 비교했는지, True와 False가 뒤바뀌지 않았는지 보세요."),
     ("BN을 뺀 유닛", lambda: _Unit(nn.Identity()), True, "제자리 ReLU가 입력을 덮어씁니다. 부르기 전의 값을 clone()으로 따로 두고 비교하세요."),
     ("항등 층", nn.Identity, False, "출력이 입력과 같은 텐서라도 입력의 값이 바뀐 것은 아닙니다."),
     ("제자리가 아닌 ReLU", nn.ReLU, False, "출력은 입력과 다르지만 입력은 그대로입니다. 출력이 아니라 입력을 보세요."),
     ("값 하나만 바꾸는 층", lambda: _LastValue(1), True, "값 하나만 바뀌어도 바뀐 것입니다. 모든 값을 비교하세요."),
+    ("값을 아주 조금만 바꾸는 층", _Small, True, "조금만 바뀌어도 바뀐 것입니다. allclose가 아니라 torch.equal로 비교하세요."),
+    ("자리를 뒤집는 층", _Turned, True, "합이나 평균이 같아도 값은 바뀌었습니다. 자리마다 비교하세요."),
     ("바꾸었다가 되돌리는 층", lambda: _LastValue(2), False, "값이 되돌아왔으므로 바뀐 것이 아닙니다. 제자리에서 썼는지가 아니라 값을 비교하세요."),
 )
 
@@ -228,7 +259,7 @@ def check_mutates_input(mutates_input: Callable[[nn.Module, Tensor], bool]) -> N
     """Task 5-5: does a block write over its input? The answer itself must not."""
     generator = torch.Generator().manual_seed(55)
     for name, make, expected, message in UNITS:
-        x = torch.randn(2, 4, 5, 5, generator=generator)
+        x = torch.randint(-9, 10, (2, 4, 5, 5), generator=generator).float()  # whole numbers: their sum is exact in any order
         given = x.clone()
         verdict = _boolean(call(mutates_input, make(), given))
         require(verdict is expected, f"‘{name}’의 판정이 {verdict}로 나왔습니다. {message}")

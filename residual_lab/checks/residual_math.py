@@ -123,8 +123,9 @@ def check_resnet_params(resnet_params: Callable[[int, str], int]) -> None:
             require(not (option == "A" and value in (_parameters(n, "B"), _parameters(n, "C"))), f"{said} A의 지름길에는 파라미터가 없습니다.")
             require(not (option == "C" and value == _parameters(n, "B")), f"{said} C는 모양이 같은 블록에도 투영을 둡니다.")
             more = value - expected
+            require(more != 9 * (16 * 32 + 32 * 64), f"{said} 둘째와 셋째 스테이지의 첫 합성곱은 입력 채널이 절반입니다.")
             raise NotYet(f"{said} {abs(more):,}개가 {'많습니다' if more > 0 else '모자랍니다'}(여러분의 답 {value:,}개)."
-                         + " 합성곱에는 편향이 없습니다." * (more > 0))
+                         + " 합성곱에는 편향이 없습니다." * (more == batch_norms // 2))
     for n, said in PAPER.items():
         value = _whole(call(resnet_params, n, "A"))
         require(value == _parameters(n, "A"), f"n={n}, 지름길 A의 수가 다릅니다. n을 몇 가지만 적어 두지 말고 식으로 계산하세요.")
@@ -175,6 +176,12 @@ def _must_refuse(safe_residual: Callable, a: tuple, b: tuple, generator: torch.G
     raise NotYet(f"{a}, {b}: 두 모양이 다른데 받아들였습니다. 브로드캐스트가 가려 준 것은 아닌지 모양 전체를 견주세요.")
 
 
+_JOINED = {
+    "must match except in dimension 0": "이어 붙일 크기가 맞지 않습니다. I가 d×d인지, V₂에는 행이 아니라 열을 붙였는지(dim=1) 보세요.",
+    "must match except in dimension 1": "이어 붙일 크기가 맞지 않습니다. V₁은 행으로 쌓습니다(dim=0).",
+}
+
+
 def check_as_plain(as_plain: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor, Tensor]]) -> None:
     """Task 2-4: a plain ReLU block with 2d more neurons that computes the residual block's function."""
     generator = torch.Generator().manual_seed(24)
@@ -183,8 +190,7 @@ def check_as_plain(as_plain: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Te
             torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((hidden, width), (hidden,), (width, hidden), (width,))
         )
         given = _copies(*block)
-        columns = "V₂에는 행이 아니라 열을 붙입니다: torch.cat([...], dim=1)."
-        answer = _parts(call(as_plain, *given, hints={"must match except in dimension 0": columns}), 4, "(V₁, c₁, V₂, c₂)")
+        answer = _parts(call(as_plain, *given, hints=_JOINED), 4, "(V₁, c₁, V₂, c₂)")
         _untouched(given, block)
         rows = answer[0].shape[0] if isinstance(answer[0], (Tensor, np.ndarray)) and answer[0].ndim == 2 else hidden + 2 * width
         if isinstance(answer[0], (Tensor, np.ndarray)) and tuple(answer[0].shape) == (width, hidden + 2 * width):
@@ -201,8 +207,14 @@ def check_as_plain(as_plain: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Te
             require(not torch.allclose(y, branch + x.abs(), atol=1e-4), "|x|가 더해졌습니다. ReLU(x) + ReLU(−x)가 아니라 ReLU(x) − ReLU(−x)입니다.")
             require(not torch.allclose(y, branch - x, atol=1e-4), "부호가 반대입니다. −x가 더해졌습니다.")
             require(not torch.allclose(y, x + branch - b2, atol=1e-4), "b₂가 빠졌습니다. c₂에 무엇을 두었는지 보세요.")
+            with_b1 = (x @ v1.T + torch.cat([b1, c1[hidden:]])).relu() @ v2.T + c2
+            require(not torch.allclose(with_b1, x + branch, atol=1e-4), "b₁이 빠졌습니다. c₁의 앞쪽에 무엇을 두었는지 보세요.")
             require(not c1[hidden:].any(), "새 뉴런의 편향은 0이어야 합니다. 0이 아니면 ReLU(x) − ReLU(−x)가 x가 되지 않습니다.")
             raise NotYet("플레인 블록의 출력이 x + F(x)와 다릅니다. V₂의 뒤쪽 열이 ReLU(x)와 ReLU(−x)에 무엇을 곱하는지 보세요.")
+        large = 1e6 * x
+        right = large + (large @ w1.T + b1).relu() @ w2.T + b2
+        gap = (large @ v1.T + c1).relu() @ v2.T + c2 - right
+        require(gap.norm() < 1e-4 * right.norm(), "x가 크면 값이 달라집니다. 큰 편향 대신 ReLU(x) − ReLU(−x)를 쓰세요.")
         print(f"폭 {width}, 은닉 {hidden} → 은닉 {rows}: 같은 함수입니다")
     passed("2-4")
 
