@@ -19,11 +19,16 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def write_text(path: Path, text: str) -> None:
+    """UTF-8, with Unix's ends of lines; what has no UTF-8 becomes a question mark."""
+    write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
     """Whole or not at all: no reader finds half of it, and a full disk leaves the old one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
+    new = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        new.write_text(text, encoding="utf-8", errors="replace", newline="\n")
+        new.write_bytes(content)
         os.replace(new, path)
     finally:
         new.unlink(missing_ok=True)

@@ -201,12 +201,12 @@ def test_an_export_writes_over_nothing_and_leaves_nothing_half_written(file, tmp
     assert learned.run(Namespace(export_to=there, import_from=None), store) == 1
     assert there.read_text(encoding="utf-8") == "mine" and "이미 있어" in capsys.readouterr().err
 
-    def disk_fills_up(path, text, **_):
-        with open(path, "w") as out:
-            out.write(text[:5])
+    def disk_fills_up(path, content):
+        with open(path, "wb") as out:
+            out.write(content[:5])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_text", disk_fills_up)
+    monkeypatch.setattr("pathlib.Path.write_bytes", disk_fills_up)
     assert learned.run(Namespace(export_to=new, import_from=None), store) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["there.json"]
 

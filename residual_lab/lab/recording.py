@@ -11,7 +11,6 @@ import importlib
 import itertools
 import json
 import math
-import os
 import platform
 import sys
 import time
@@ -22,6 +21,7 @@ import torch
 
 from residual_lab import __version__
 from residual_lab.experiments import EXPERIMENTS, Experiment, KnobError, Result
+from residual_lab.files import write_bytes
 from residual_lab.paths import ASSETS, PACKAGE
 
 FORMAT = 1
@@ -196,14 +196,6 @@ def _write(experiment: type[Experiment]) -> None:
     if compressed > MOST_BYTES_COMPRESSED:
         raise ValueError(f"{experiment.id}: 기록이 압축해서 {compressed:,}바이트입니다. {MOST_BYTES_COMPRESSED:,}바이트를 넘지 않도록 grid를 줄이세요.")
     drawn = picture(recording)
-    RECORDINGS.mkdir(parents=True, exist_ok=True)
-    _replace(RECORDINGS / f"{experiment.id}.png", drawn)
-    _replace(RECORDINGS / f"{experiment.id}.json", text.encode())  # last: `stale` goes by what it says
+    write_bytes(RECORDINGS / f"{experiment.id}.png", drawn)
+    write_bytes(RECORDINGS / f"{experiment.id}.json", text.encode())  # last: `stale` goes by what it says
     print(f"✓ {experiment.id}: 설정 {len(recording['runs'])}가지, 압축 {compressed / 1000:.0f} kB")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that a crash leaves the old one."""
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

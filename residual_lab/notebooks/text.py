@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ import jupytext
 import nbformat
 from jupytext.myst import MystMetadataParsingError
 from nbformat import NotebookNode
+
+from residual_lab.files import write_bytes
 
 MYST = {"extension": ".md", "format_name": "myst"}
 STAMP = "residual_lab"
@@ -171,11 +172,5 @@ def write(notebook: NotebookNode, path: Path) -> bool:
     content = dumps(notebook).encode()
     if path.exists() and path.read_bytes() == content:
         return False
-    path.parent.mkdir(exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        new.write_bytes(content)
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
+    write_bytes(path, content)
     return True
