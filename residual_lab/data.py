@@ -7,6 +7,7 @@ and a subset of Fashion-MNIST.
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from functools import cache
 from pathlib import Path
@@ -84,9 +85,9 @@ def load_fashion(*, train: int = 8000, pool: int = 1) -> Task:
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    shipped(path, SHA256[path.name])
+    content = io.BytesIO(shipped(path, SHA256[path.name]))
     try:
-        with np.load(path) as archive:
+        with np.load(content) as archive:
             return archive["images"], archive["labels"]
     except (zipfile.BadZipFile, KeyError, ValueError) as problem:
         raise DataError(f"데이터 파일을 읽을 수 없습니다: assets/data/{path.name} ({problem}). {REPAIR}") from problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -47,6 +48,13 @@ def number(value: Any, name: str) -> float:
     except (TypeError, ValueError, RuntimeError) as problem:
         said = "아무것도 돌려주지 않았습니다(return이 없습니다)" if value is None else f"{type(value).__name__}을(를) 돌려주었습니다"
         raise NotYet(f"`{name}`은(는) 수 하나를 돌려주어야 하는데 {said}.") from problem
+
+
+def finite(value: Any, name: str) -> float:
+    """The same, and neither infinite nor nan."""
+    one = number(value, name)
+    require(math.isfinite(one), f"`{name}`이(가) 유한한 수를 돌려주지 않았습니다: {one}")
+    return one
 
 
 def close(value: float, expected: float, *, relative: float = 1e-4, absolute: float = 1e-12) -> bool:

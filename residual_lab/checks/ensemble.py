@@ -12,18 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from residual_lab.blocks.resnet import ResNetCIFAR
-from residual_lab.checks.base import NotYet, call, close, passed, require
-
-
-def _number(value: Any, name: str) -> float:
-    if value is None:
-        raise NotYet(f"`{name}`이(가) 아무것도 돌려주지 않았습니다(return이 없습니다).")
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError) as problem:
-        raise NotYet(f"`{name}`은(는) 수 하나를 돌려주어야 하는데 {type(value).__name__}을(를) 돌려주었습니다.") from problem
-    require(math.isfinite(number), f"`{name}`이(가) 유한한 수를 돌려주지 않았습니다: {number}")
-    return number
+from residual_lab.checks.base import NotYet, call, close, finite, passed, require
 
 
 def _mass(n: int, low: int, high: int, p: float = 0.5) -> float:
@@ -43,7 +32,7 @@ def check_path_mass(path_mass: Callable[[int, int, int], float]) -> None:
         low, high = sorted(int(v) for v in draw.integers(0, n + 1, 2))
         cases.append((n, low, high))
     for n, low, high in cases:
-        value, expected = _number(call(path_mass, n, low, high), "path_mass"), _mass(n, low, high)
+        value, expected = finite(call(path_mass, n, low, high), "path_mass"), _mass(n, low, high)
         if not close(value, expected):
             about = f"path_mass({n}, {low}, {high})"
             require(not close(value, expected * 2**n), f"{about}가 경로의 수를 돌려주었습니다. 전체 경로의 수로 나누어 비율로 만드세요.")
@@ -59,14 +48,14 @@ def check_path_mass(path_mass: Callable[[int, int, int], float]) -> None:
 def check_effective_m(effective_m: Callable[[int, float], float], tilted_mass: Callable[[int, int, int, float], float]) -> None:
     """Task 4-2: the factor m that gives a mean length, and the share of what the paths of a range carry."""
     for n, mean in ((54, 11.0), (54, 27.0), (10, 2.0), (27, 5.5), (30, 20.0)):
-        value, expected = _number(call(effective_m, n, mean), "effective_m"), mean / (n - mean)
+        value, expected = finite(call(effective_m, n, mean), "effective_m"), mean / (n - mean)
         if not close(value, expected):
             about = f"effective_m({n}, {mean:g})"
             require(not close(value, mean / n), f"{about}가 확률 p = 평균/n을 돌려주었습니다. p = m/(1+m)을 m에 대해 푸세요.")
             require(not close(value, 1 / expected), f"{about}가 뒤집혔습니다. 평균이 n/2보다 짧으면 m은 1보다 작아야 합니다.")
             raise NotYet(f"{about}는 {expected:.6g}이어야 하는데 {value:.6g}입니다.")
     for n, low, high, m in ((54, 5, 17, 11 / 43), (54, 19, 35, 1.0), (12, 0, 3, 0.3), (12, 12, 12, 2.0), (27, 4, 8, 0.1)):
-        value, expected = _number(call(tilted_mass, n, low, high, m), "tilted_mass"), _mass(n, low, high, m / (1 + m))
+        value, expected = finite(call(tilted_mass, n, low, high, m), "tilted_mass"), _mass(n, low, high, m / (1 + m))
         if not close(value, expected):
             about = f"tilted_mass({n}, {low}, {high}, {m:.3g})"
             raw = sum(math.comb(n, k) * m**k for k in range(low, high + 1))

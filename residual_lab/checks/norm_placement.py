@@ -251,8 +251,8 @@ def check_noam(noam: Callable[[int, int, int], float]) -> None:
             value = number(call(noam, step, width, warmup), "noam")
             if not close(value, expected):
                 require(not close(value, width**-0.5 * step**-0.5), "워밍업이 없습니다. 처음 warmup 단계에서는 학습률이 곧게 올라갑니다.")
-                ramp = [(s, width**-0.5 * s * warmup**-1.5) for s in (step, 1)]
-                always_up = step > warmup and all(close(number(call(noam, s, width, warmup), "noam"), up) for s, up in ramp)
+                slope = width**-0.5 * warmup**-1.5
+                always_up = step > warmup and close(value, slope * step) and close(number(call(noam, 1, width, warmup), "noam"), slope)
                 require(not always_up, "워밍업 뒤에도 계속 올라갑니다. 두 값 가운데 작은 것을 고르세요.")
                 require(not close(value, width**-0.5 * max(step**-0.5, step * warmup**-1.5)), "min과 max가 바뀌었습니다. 두 값 가운데 작은 것입니다.")
                 require(not (step > warmup and close(value, width**-0.5)), "워밍업 뒤에 학습률이 줄지 않습니다. 뒤에서는 step의 −1/2제곱입니다.")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from residual_lab.blocks.stochastic_depth import drop_rates, linear_decay, poisson_binomial
-from residual_lab.checks.base import NotYet, call, close, number, passed, require
+from residual_lab.checks.base import NotYet, call, close, finite, passed, require
 
 
 def _numbers(value: Any, name: str, count: int) -> list[float]:
@@ -21,13 +21,7 @@ def _numbers(value: Any, name: str, count: int) -> list[float]:
     require(value is not None, f"`{name}`이(가) 아무것도 돌려주지 않았습니다(return이 없습니다).")
     require(isinstance(value, (list, tuple, Tensor, np.ndarray)), f"`{name}`은(는) 수의 리스트를 돌려주어야 하는데 {type(value).__name__}을(를) 돌려주었습니다.")
     require(len(value) == count, f"`{name}`은(는) 수 {count}개를 돌려주어야 하는데 {len(value)}개입니다.")
-    return [_finite(v, name) for v in value]
-
-
-def _finite(value: Any, name: str) -> float:
-    one = number(value, name)
-    require(math.isfinite(one), f"`{name}`이(가) 유한한 수가 아닙니다: {one}")
-    return one
+    return [finite(v, name) for v in value]
 
 
 def _close(values: Sequence[float], expected: Sequence[float]) -> bool:
